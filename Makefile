@@ -1,0 +1,32 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo test clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+
+demo: .venv/.demo-installed  ## grow a small model on drawn scenes into runs/demo; run it again to resume
+	$(BIN)/growclip grow --data scenes --profile laptop --out runs/demo --resume
+
+test: .venv/.test-installed  ## format, lint and tests
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/python -m pytest
+
+clean:  ## remove .venv, build files and caches; runs/ stays
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# pip is the last file that venv writes, so an interrupted creation is taken up again.
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
+	$(PYTHON) -m venv .venv
+
+.venv/.demo-installed: pyproject.toml | $(BIN)/pip
+	$(BIN)/pip install -e .
+	@touch $@
+
+.venv/.test-installed: pyproject.toml | $(BIN)/pip
+	$(BIN)/pip install -e '.[test]'
+	@touch $@

@@ -1,0 +1,171 @@
+"""The command line: `growclip` and `python -m growclip_lite`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from growclip_lite.errors import InputError
+
+PROFILES = "smoke (seconds, for tests), study (for many seeds), laptop (minutes on two cores), gpu (one GPU)"
+SOURCES = "scenes, emoji, a folder with captions.csv, or tar shards such as 'shards/{000..009}.tar'"
+
+
+def run_grow(args: argparse.Namespace) -> None:
+    from growclip_lite import grow, load_stream
+    from growclip_lite.plots import plot_growth
+
+    out = Path(args.out)
+    report = grow(load_stream(args.data, args.profile, args.seed), args.profile, out, seed=args.seed, resume=args.resume)
+    plot_growth(report, out / "growth.png")
+    print(growth_table(report))
+    if report["skipped"]:
+        print(f"{len(report['skipped'])} pictures could not be used; report.json names them.")
+    print(f"Wrote {out / 'report.json'}, {out / 'growth.png'} and a checkpoint per growth step.")
+
+
+def growth_table(report: dict) -> str:
+    """The report as a table, one row per growth step."""
+    from growclip_lite import Architecture
+
+    rows = [f"{'step':>4} {'pairs':>9}  {'architecture':<42} {'params':>8} {'TFLOPs':>7} {'zero-shot':>9} {'i2t R@1':>8} {'t2i R@1':>8}"]
+    for e in report["steps"]:
+        accuracy = "-" if e["zero_shot_mean"] is None else f"{e['zero_shot_mean']:.3f}"
+        rows.append(
+            f"{e['step']:>4} {e['samples_total']:>9,}  {Architecture.from_dict(e['architecture'])!s:<42} "
+            f"{e['parameters'] / 1e6:>7.2f}M {e['train_flops'] / 1e12:>7.1f} {accuracy:>9} "
+            f"{e['retrieval']['i2t_r1']:>8.3f} {e['retrieval']['t2i_r1']:>8.3f}"
+        )
+    return "\n".join(rows)
+
+
+def run_evaluate(args: argparse.Namespace) -> None:
+    from growclip_lite import GrowCLIP, evaluate, load_stream
+
+    model = GrowCLIP.from_pretrained(args.checkpoint)
+    stream = load_stream(args.data, args.profile, args.seed)
+    check_image_size(model, stream)
+    scores = evaluate(model, stream)
+    if args.json:
+        print(json.dumps(scores))
+        return
+    for task in stream.tasks:
+        print(f"{task.name:<14} {scores['zero_shot'][task.name]:.3f}  (chance {task.chance:.3f})")
+    if scores["zero_shot_mean"] is not None:
+        print(f"{'mean':<14} {scores['zero_shot_mean']:.3f}")
+    for name, value in scores["retrieval"].items():
+        print(f"{name:<14} {value:.3f}  (of {len(stream.retrieval):,})")
+
+
+def check_image_size(model, stream) -> None:
+    if model.config.image_size != stream.image_size:
+        raise InputError(
+            f"The checkpoint takes {model.config.image_size}-pixel pictures, but the profile makes "
+            f"{stream.image_size}-pixel ones; give the profile that it was trained with."
+        )
+
+
+def run_classify(args: argparse.Namespace) -> None:
+    import torch
+
+    from growclip_lite import GrowCLIP
+    from growclip_lite.data.pictures import read_picture
+    from growclip_lite.evaluate import embed_images, ensemble
+
+    labels = [label.strip() for label in args.labels.split(",") if label.strip()]
+    if len(set(labels)) < 2:
+        raise InputError(f"--labels {args.labels!r} names fewer than two different labels; separate them by commas.")
+    model = GrowCLIP.from_pretrained(args.checkpoint)
+    templates = ("{}", "a {}", "a photo of a {}", "a picture of a {}")
+    classes = ensemble(model, [[template.format(label) for template in templates] for label in labels])
+    for name in args.images:
+        try:
+            pixels = read_picture(name, model.config.image_size)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{name} cannot be read as a picture: {error}.") from error
+        similarity = embed_images(model, pixels[None])[0] @ classes.T
+        shares = (model.logit_scale.exp().detach() * similarity).softmax(-1)
+        best = torch.argsort(shares, descending=True)
+        print(f"{name}: " + ", ".join(f"{labels[i]} {shares[i]:.0%}" for i in best[: args.top]))
+
+
+def run_find(args: argparse.Namespace) -> None:
+    from PIL import Image
+
+    from growclip_lite import GrowCLIP, load_stream
+    from growclip_lite.evaluate import embed_images, embed_texts
+
+    model = GrowCLIP.from_pretrained(args.checkpoint)
+    stream = load_stream(args.data, args.profile, args.seed)
+    check_image_size(model, stream)
+    pairs = stream.retrieval
+    similarity = (embed_images(model, pairs.images) @ embed_texts(model, [args.text]).T)[:, 0]
+    best = similarity.argsort(descending=True)[: args.top].tolist()
+    for rank, index in enumerate(best, 1):
+        print(f"{rank:>2}. {similarity[index]:.3f}  {pairs.captions[index]}")
+    if args.save:
+        sheet = Image.fromarray(pairs.images[best].transpose(2, 0, 3, 1).reshape(stream.image_size, -1, 3))
+        sheet.resize((sheet.width * 4, sheet.height * 4), Image.Resampling.NEAREST).save(args.save)
+        print(f"Wrote {args.save}.")
+
+
+def parser() -> argparse.ArgumentParser:
+    main_parser = argparse.ArgumentParser(prog="growclip", description="Grow a CLIP on data that grow, and use it.")
+    commands = main_parser.add_subparsers(dest="command", required=True)
+
+    def add(name: str, run, summary: str, *positional: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=summary, description=summary)
+        command.set_defaults(run=run)
+        for argument in positional:
+            command.add_argument(argument)
+        return command
+
+    def add_data(command: argparse.ArgumentParser) -> None:
+        command.add_argument("--data", default="scenes", help=SOURCES)
+        command.add_argument("--profile", default="laptop", help=PROFILES)
+        command.add_argument("--seed", type=int, default=0)
+
+    command = add("grow", run_grow, "Grow a model over the growth steps of a stream.")
+    add_data(command)
+    command.add_argument("--out", required=True, help="folder for the report, the figure and the checkpoints")
+    command.add_argument("--resume", action="store_true", help="go on with an interrupted run in --out, if there is one")
+
+    command = add("evaluate", run_evaluate, "Zero-shot accuracy and retrieval of a checkpoint on test data.", "checkpoint")
+    add_data(command)
+    command.add_argument("--json", action="store_true", help="print JSON")
+
+    command = add("classify", run_classify, "Classify pictures among labels of your choice.", "checkpoint")
+    command.add_argument("images", nargs="+")
+    command.add_argument("--labels", required=True, help="comma-separated, e.g. 'a red circle,a blue square'")
+    command.add_argument("--top", type=int, default=3, help="labels to print per picture")
+
+    command = add("find", run_find, "Find the test pictures that fit a text best.", "checkpoint", "text")
+    add_data(command)
+    command.add_argument("--top", type=int, default=5, help="pictures to find")
+    command.add_argument("--save", help="also write the pictures, side by side, to this file")
+    return main_parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status: 0, 2 for bad input (one sentence on stderr), 130 when interrupted."""
+    args = parser().parse_args(arguments)
+    try:
+        args.run(args)
+    except InputError as error:
+        print(f"growclip: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        place = f" ({error.filename})" if error.filename else ""
+        print(f"growclip: cannot read or write{place}: {error.strerror or error}.", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("growclip: interrupted; the same command with --resume goes on.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,166 @@
+"""A stream: image-text pairs that arrive in growth steps, with what is needed to test on them.
+
+Every source (`scenes`, `emoji`, a folder, tar shards) ends up as one `Stream`; nothing after this
+module knows where the pairs came from.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from growclip_lite.errors import InputError
+
+# One fifth of broken pictures is more than bad luck: the folder is probably not what the user thinks it is.
+MAX_BROKEN_SHARE = 0.2
+
+
+@dataclass
+class Pairs:
+    """Pictures and their captions, aligned: `images[i]` is described by `captions[i]`.
+
+    `images` is (M, 3, S, S) uint8, in memory or memory-mapped.
+    """
+
+    images: np.ndarray
+    captions: list[str]
+
+    def __post_init__(self) -> None:
+        if len(self.images) != len(self.captions):
+            raise ValueError(f"{len(self.images)} images but {len(self.captions)} captions.")
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+
+@dataclass
+class Task:
+    """A zero-shot classification task.
+
+    `images` (M, 3, S, S) uint8 and `labels` (M,) int64. `prompts[c]` holds the templates of class c,
+    to be ensembled in embedding space. Where the candidates differ from picture to picture
+    (`per_picture`), `prompts[i][c]` holds the templates of candidate c of picture i.
+    """
+
+    name: str
+    images: np.ndarray
+    labels: np.ndarray
+    prompts: list
+    per_picture: bool = False
+
+    @property
+    def chance(self) -> float:
+        """Accuracy of guessing, in [0, 1]."""
+        return 1 / len(self.prompts[0] if self.per_picture else self.prompts)
+
+
+@dataclass
+class Stream:
+    """Growth steps of training pairs, with held-out pairs for choosing and for reporting.
+
+    `train[t - 1]` and `validation[t - 1]` are the *new* pairs of growth step t; D_t of the paper is
+    the union of the parts up to t. Validation pairs serve the search and every other choice;
+    `retrieval` and `tasks` are test data, which only reports may touch. `validation_tasks` mirror
+    `tasks` on pictures that are neither trained nor tested on.
+    `step_tasks[s - 1]` are test tasks on the concepts that step s had introduced, for forgetting.
+    `skipped` names user pictures that could not be read. `augment` allows training to move pictures
+    a little and, where captions permit, to mirror them.
+    """
+
+    name: str
+    train: list[Pairs]
+    validation: list[Pairs]
+    retrieval: Pairs
+    tasks: list[Task]
+    validation_tasks: list[Task] = field(default_factory=list)
+    step_tasks: list[list[Task]] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    augment: bool = True
+
+    @property
+    def image_size(self) -> int:
+        return self.train[0].images.shape[-1]
+
+    @property
+    def mirror_safe(self) -> bool:
+        """Whether a mirrored picture still fits its caption: no caption speaks of left or right."""
+        sided = re.compile(r"\b(left|right)\b", re.IGNORECASE)
+        return not any(sided.search(caption) for part in self.train for caption in part.captions)
+
+
+def step_sizes(total: int, steps: int, ratio: float = 2.0) -> list[int]:
+    """Sizes of the new parts when `total` pairs are split into growth steps by amount.
+
+    The data so far grow by `ratio` from step to step; the sizes sum to `total`.
+    """
+    ends = [round(total * ratio ** (t - steps)) for t in range(1, steps + 1)]
+    return [end - begin for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+def hold_out(count: int, share: float, least: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Splits range(count) at random into (kept, held out), both sorted."""
+    held = min(max(round(count * share), least), count // 2)
+    order = rng.permutation(count)
+    return np.sort(order[held:]), np.sort(order[:held])
+
+
+def tasks_by_step(task: Task, class_steps: Sequence[int], steps: int) -> list[list[Task]]:
+    """`Stream.step_tasks` from one task: what each step introduced, among the classes known by then.
+
+    `class_steps[c]` is the growth step (from 1) in which class c first appears in training. A step that brings
+    nothing new to test, or nothing to tell it from, gets no task.
+    """
+    first = np.asarray(class_steps)
+    parts: list[list[Task]] = []
+    for step in range(1, steps + 1):
+        known = np.flatnonzero(first <= step)
+        rows = np.flatnonzero(first[task.labels] == step)
+        labels = np.searchsorted(known, task.labels[rows])
+        part = Task(task.name, task.images[rows], labels, [task.prompts[c] for c in known])
+        parts.append([part] if len(rows) and len(known) > 1 else [])
+    return parts
+
+
+def check_broken(skipped: Sequence[str], total: int, where: str) -> None:
+    """Stops where more than `MAX_BROKEN_SHARE` of the pictures could not be read."""
+    if total and len(skipped) > MAX_BROKEN_SHARE * total:
+        raise InputError(
+            f"{len(skipped)} of {total} pictures in {where} cannot be read (first: {skipped[0]}); "
+            f"at most {MAX_BROKEN_SHARE:.0%} may be broken, so please check the folder."
+        )
+
+
+def load_stream(source: str, profile: str = "laptop", seed: int = 0) -> Stream:
+    """Opens a stream by the name of its source.
+
+    `source` is `scenes` (built in), `emoji` (a colour-emoji font on this machine), a folder with
+    `captions.csv`, or WebDataset tar shards such as `shards/{000..009}.tar`. `profile` sets the
+    picture size and the amount of the built-in data. Raises `InputError` for anything else.
+    """
+    from growclip_lite.profiles import get_profile
+
+    settings = get_profile(profile)
+    if source == "scenes":
+        from growclip_lite.data.scenes import load_scenes
+
+        return load_scenes(settings, seed)
+    if source == "emoji":
+        from growclip_lite.data.emoji import load_emoji
+
+        return load_emoji(settings.image_size, seed)
+    if source.endswith(".tar"):
+        from growclip_lite.data.shards import load_shards
+
+        return load_shards(source, settings.image_size, settings.growth_steps, seed)
+    if Path(source).is_dir():
+        from growclip_lite.data.folder import load_folder
+
+        return load_folder(Path(source), settings.image_size, settings.growth_steps, seed)
+    raise InputError(
+        f"There is no data source {source!r}; give scenes, emoji, an existing folder with captions.csv, "
+        "or tar shards such as 'shards/{000..009}.tar'."
+    )

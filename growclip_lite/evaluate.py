@@ -1,0 +1,101 @@
+"""Zero-shot classification, retrieval and forgetting, for anything with `encode_image` and `encode_text`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from growclip_lite.data.stream import Pairs, Stream, Task
+from growclip_lite.model import GrowCLIP, as_images
+
+BATCH = 512
+RECALL_AT = (1, 5, 10)
+
+
+@torch.inference_mode()
+def embed_images(model: GrowCLIP, images: np.ndarray) -> Tensor:
+    """(M, 3, S, S) uint8 -> (M, E) on the CPU."""
+    device = model.logit_scale.device
+    chunks = (as_images(images[i : i + BATCH]).to(device) for i in range(0, len(images), BATCH))
+    return torch.cat([model.encode_image(chunk).float().cpu() for chunk in chunks])
+
+
+@torch.inference_mode()
+def embed_texts(model: GrowCLIP, texts: Sequence[str]) -> Tensor:
+    """M texts -> (M, E) on the CPU. A text that occurs several times is encoded once."""
+    device = model.logit_scale.device
+    unique = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+    tokens = model.tokenize(list(unique))
+    features = torch.cat([model.encode_text(chunk.to(device)).float().cpu() for chunk in tokens.split(BATCH)])
+    return features[[unique[text] for text in texts]]
+
+
+def ensemble(model: GrowCLIP, classes: Sequence[Sequence[str]]) -> Tensor:
+    """(C, E): the normalised mean of every class's prompt embeddings (CLIP, section 3.1.4)."""
+    features = embed_texts(model, [prompt for prompts in classes for prompt in prompts])
+    parts = features.split([len(prompts) for prompts in classes])
+    return torch.nn.functional.normalize(torch.stack([part.mean(0) for part in parts]), dim=-1)
+
+
+def zero_shot(model: GrowCLIP, task: Task) -> float:
+    """Top-1 accuracy in [0, 1]."""
+    images = embed_images(model, task.images)
+    if task.per_picture:
+        candidates = len(task.prompts[0])
+        classes = ensemble(model, [prompts for picture in task.prompts for prompts in picture])
+        scores = torch.einsum("me,mce->mc", images, classes.view(len(images), candidates, -1))
+    else:
+        scores = images @ ensemble(model, task.prompts).T
+    return (scores.argmax(1) == torch.from_numpy(task.labels)).float().mean().item()
+
+
+def recall_at(similarity: Tensor, relevant: Tensor, k: int) -> float:
+    """Share of queries with a relevant item among their k most similar.
+
+    similarity and relevant (bool) are (queries, items). A tie counts against the model: items that
+    are as similar as the best relevant one are ranked before it.
+    """
+    best = similarity.masked_fill(~relevant, -torch.inf).max(1, keepdim=True).values
+    ahead = ((similarity >= best) & ~relevant).sum(1)
+    return (ahead < k).float().mean().item()
+
+
+def retrieval(model: GrowCLIP, pairs: Pairs) -> dict[str, float]:
+    """R@1, R@5 and R@10 in both directions (i2t: image to text, t2i: text to image), in [0, 1].
+
+    Pairs with equal captions are relevant to each other.
+    """
+    similarity = embed_images(model, pairs.images) @ embed_texts(model, pairs.captions).T
+    _, ids = np.unique(np.array(pairs.captions, dtype=object).astype(str), return_inverse=True)
+    relevant = torch.from_numpy(ids[:, None] == ids[None, :])
+    scores = {f"i2t_r{k}": recall_at(similarity, relevant, k) for k in RECALL_AT}
+    return scores | {f"t2i_r{k}": recall_at(similarity.T, relevant.T, k) for k in RECALL_AT}
+
+
+def zero_shot_all(model: GrowCLIP, tasks: Iterable[Task]) -> dict[str, float]:
+    """Top-1 accuracy by task name."""
+    return {task.name: zero_shot(model, task) for task in tasks}
+
+
+def mean(scores: dict[str, float]) -> float | None:
+    """Plain mean; None where there is nothing to average."""
+    return sum(scores.values()) / len(scores) if scores else None
+
+
+def evaluate(model: GrowCLIP, stream: Stream) -> dict:
+    """The report's `zero_shot`, `zero_shot_mean` and `retrieval`, on test data."""
+    scores = zero_shot_all(model, stream.tasks)
+    return {"zero_shot": scores, "zero_shot_mean": mean(scores), "retrieval": retrieval(model, stream.retrieval)}
+
+
+def forgetting(history: Sequence[Sequence[float]]) -> list[float]:
+    """For the concepts of every step but the last: best mean accuracy so far minus the present one.
+
+    `history[t][s]` is the mean zero-shot accuracy on the concepts of step s + 1 after step t + 1
+    (s <= t). Positive numbers mean that something was lost (Chaudhry et al. 2018).
+    """
+    present = history[-1]
+    return [max(row[s] for row in history[s:]) - present[s] for s in range(len(present) - 1)]

@@ -1,0 +1,261 @@
+"""The algorithm: for each growth step, search, inherit, train, evaluate."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from importlib import metadata
+from pathlib import Path
+
+import torch
+from tqdm.auto import tqdm
+
+from growclip_lite.architecture import Architecture, ModelConfig, count_parameters, training_flops
+from growclip_lite.checkpoint import (
+    check_schema, load_model, load_training, read_about, read_json, save_model, save_training, write_atomically, write_json,
+)  # fmt: skip
+from growclip_lite.data.stream import Stream
+from growclip_lite.errors import InputError
+from growclip_lite.evaluate import evaluate, forgetting, mean, zero_shot_all
+from growclip_lite.growth_space import GrowthSpace
+from growclip_lite.inherit import inherit
+from growclip_lite.model import GrowCLIP, new_model
+from growclip_lite.profiles import Profile, get_profile
+from growclip_lite.search import SearchConfig, search
+from growclip_lite.tokenizer import Tokenizer
+from growclip_lite.train import TrainConfig, TrainingSet, default_device, fast_dtype, fit
+
+REPORT_SCHEMA = 1
+
+
+@dataclass
+class Run:
+    """What the growth steps of one run share."""
+
+    stream: Stream
+    profile: Profile
+    seed: int
+    out: Path
+    device: str
+
+    def training_set(self, step: int, tokenizer: Tokenizer) -> TrainingSet:
+        """D_t: all training pairs so far, or only the new ones where the profile says so."""
+        parts = self.stream.train[:step] if self.profile.replay else self.stream.train[step - 1 : step]
+        augment = self.stream.augment
+        mirror = augment and self.stream.mirror_safe
+        return TrainingSet(parts, tokenizer, self.profile.context_length, augment, mirror, self.device)
+
+    def held_out(self, step: int, tokenizer: Tokenizer) -> TrainingSet:
+        """Validation pairs of all steps so far."""
+        parts = self.stream.validation[:step]
+        return TrainingSet(parts, tokenizer, self.profile.context_length, device=self.device)
+
+    def samples(self, step: int) -> int:
+        return sum(len(part) for part in self.stream.train[:step])
+
+    def seed_of(self, step: int) -> int:
+        """A seed for every growth step, different for different runs."""
+        return self.seed * 1_000 + step
+
+    def train_config(self, step: int) -> TrainConfig:
+        """The step's share of all iterations grows with the data: |D_t| ** share_power."""
+        p, steps = self.profile, range(1, len(self.stream.train) + 1)
+        shares = {t: self.samples(t) ** p.share_power for t in steps}
+        return TrainConfig(
+            iterations=round(p.iterations * shares[step] / sum(shares.values())), batch_size=p.batch_size,
+            learning_rate=p.learning_rate, warmup=p.warmup, ema_decay=p.momentum if p.reading == "B" else 0.0,
+        )  # fmt: skip
+
+
+def grow_tokenizer(run: Run, tokenizer: Tokenizer | None, step: int) -> Tokenizer:
+    captions = run.stream.train[step - 1].captions
+    tokenizer = tokenizer or Tokenizer.train(captions)
+    tokenizer.grow(captions)
+    return tokenizer
+
+
+def begin_step(run: Run, step: int, old: GrowCLIP | None, phases: dict[str, float]) -> tuple[GrowCLIP, dict | None]:
+    """The model that step `step` starts training with, and the report of the search that chose it.
+
+    The first step starts small and at random. Every later one inherits into the supernet, trains it
+    briefly and keeps the slice of the winner, so that the search's training is not lost.
+    """
+    p, seed = run.profile, run.seed_of(step)
+    if old is None:
+        tokenizer = grow_tokenizer(run, None, step)
+        config = ModelConfig(run.stream.image_size, p.patch_size, p.context_length, tokenizer.vocab_size, p.embed_dim)
+        return new_model(p.start, config, seed, tokenizer), None
+    with timed(phases, "inherit"):
+        old.tokenizer = grow_tokenizer(run, old.tokenizer, step)
+        config = replace(old.config, vocab_size=old.tokenizer.vocab_size)
+        ratio = run.samples(step) / run.samples(step - 1)
+        space = GrowthSpace.at_step(old.architecture, config, ratio, p.budget_power)
+        # Reading B has mixed the past into the average already: its weights are inherited as they are.
+        momentum = p.momentum if p.reading == "A" else 1.0
+        supernet, _ = inherit(
+            old, space.largest, momentum=momentum, operator=p.operator, seed=seed, vocab_size=config.vocab_size
+        )
+    with timed(phases, "search"):
+        supernet.to(run.device).compute_dtype = fast_dtype(run.device)
+        training = run.train_config(step)
+        settings = SearchConfig(
+            replace(training, iterations=max(round(training.iterations * p.search_share), 1), warmup=5, ema_decay=0.0),
+            p.random_members, p.evaluations, p.scoring_pairs,
+        )  # fmt: skip
+        data, held_out = run.training_set(step, supernet.tokenizer), run.held_out(step, supernet.tokenizer)
+        found = search(supernet, space, data, held_out, settings, seed)
+    report = {
+        "space_size": found.space_size, "evaluated": len(found.ranking), "flops": found.flops,
+        "ranking": [score.to_dict() for score in found.ranking],
+    }  # fmt: skip
+    return found.model, report
+
+
+@contextmanager
+def timed(phases: dict[str, float], name: str) -> Iterator[None]:
+    begin = time.monotonic()
+    yield
+    phases[name] = phases.get(name, 0.0) + time.monotonic() - begin
+
+
+def grow_step(run: Run, step: int, old: GrowCLIP | None, history: list[dict]) -> tuple[GrowCLIP, dict]:
+    """One growth step; returns the model to inherit from next, and the step's part of the report."""
+    path, phases = run.out / "training.safetensors", {}
+    about = read_about(path)
+    if about is not None and about["step"] == step:
+        model, found, phases = resume_step(run, about, path)
+    else:
+        model, found = begin_step(run, step, old, phases)
+    model.to(run.device).compute_dtype = fast_dtype(run.device)
+    config = run.train_config(step)
+    facts = {"step": step, "architecture": model.architecture.to_dict(), "search": found, "model": vars(model.config)}
+    begin, before = time.monotonic(), phases.get("train", 0.0)
+
+    def spent() -> float:
+        return before + time.monotonic() - begin
+
+    def save(state) -> None:
+        save_training(path, model, state, facts | {"phases": phases | {"train": spent()}})
+
+    state = load_training(path, model, config) if about and about["step"] == step else None
+    data = run.training_set(step, model.tokenizer)
+    state = fit(model, data, config, run.seed_of(step), state=state, save=save, title=f"step {step}: training")
+    phases["train"] = spent()
+    save(state)
+    with timed(phases, "evaluate"):
+        scores = evaluate(model, run.stream)
+        known = [mean(zero_shot_all(model, tasks)) for tasks in run.stream.step_tasks[:step] if tasks]
+    rows = [row["known_concepts"] for row in history] + [known]
+    train_flops = config.iterations * training_flops(model.architecture, model.config, min(config.batch_size, len(data)))
+    entry = {
+        "step": step, "samples_total": run.samples(step), "architecture": model.architecture.to_dict(),
+        "parameters": count_parameters(model.architecture, model.config), "train_flops": train_flops,
+        "search": found or {"space_size": 1, "evaluated": 0, "flops": 0, "ranking": []},
+        **scores, "known_concepts": known, "forgetting": forgetting(rows) if known else [],
+        "seconds": round(sum(phases.values()), 2), "phases": {name: round(s, 2) for name, s in phases.items()},
+    }  # fmt: skip
+    write_metrics(run.out / "metrics.jsonl", step, state.records)
+    delivered = model.cpu()
+    delivered.compute_dtype = torch.float32
+    about = {"data": run.stream.name, "profile": run.profile.name, "seed": run.seed, "step": step}
+    save_model(delivered, run.out / f"step_{step}", about)
+    if state.average is not None:
+        delivered = state.average.module.cpu()
+        save_model(delivered, run.out / "average", about)
+    return delivered, entry
+
+
+def write_metrics(path: Path, step: int, records: list[dict]) -> None:
+    """Replaces the lines of this growth step, so that repeating a step after a crash leaves no line twice."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    lines = [line for line in lines if json.loads(line)["step"] < step]
+    lines += [json.dumps({"step": step} | record) for record in records]
+    write_atomically(path, lambda partial: partial.write_text("\n".join(lines) + "\n", encoding="utf-8"))
+
+
+def resume_step(run: Run, about: dict, path: Path) -> tuple[GrowCLIP, dict | None, dict]:
+    """An empty model of the interrupted step's architecture; `load_training` fills it."""
+    tokenizer = None
+    for step in range(1, about["step"] + 1):
+        tokenizer = grow_tokenizer(run, tokenizer, step)
+    architecture, config = Architecture.from_dict(about["architecture"]), ModelConfig.from_dict(about["model"])
+    return new_model(architecture, config, 0, tokenizer), about["search"], about["phases"]
+
+
+def versions() -> dict[str, str]:
+    """What a result depends on besides the seed."""
+    names = ("growclip-lite", "torch", "numpy", "tokenizers", "safetensors")
+    found = {name: metadata.version(name) for name in names}
+    return {"python": platform.python_version()} | found | {"threads": str(torch.get_num_threads())}
+
+
+def start_report(run: Run, resume: bool) -> dict:
+    """A new report, or that of the run to go on with. Raises `InputError` where `out` does not allow it."""
+    path = run.out / "report.json"
+    report = {
+        "schema": REPORT_SCHEMA, "data": run.stream.name, "profile": run.profile.name, "seed": run.seed,
+        "versions": versions(), "settings": json.loads(json.dumps(asdict(run.profile))),
+        "skipped": run.stream.skipped, "steps": [], "total_flops": 0, "seconds": 0.0,
+    }  # fmt: skip
+    if path.exists() and not resume:
+        raise InputError(f"{run.out} holds a run already; give --resume to go on with it, or another folder.")
+    if path.exists():
+        old = read_json(path)
+        check_schema(old, path)
+        for name in ("data", "profile", "seed", "settings"):
+            if old.get(name) != report[name]:
+                raise InputError(f"{run.out} holds a run with another {name}; give the same one, or another folder.")
+        return old
+    if run.out.exists() and (not run.out.is_dir() or any(run.out.iterdir())):
+        raise InputError(f"{run.out} is not an empty folder and holds no run; please give another one.")
+    write_json(path, report)
+    return report
+
+
+def last_model(run: Run, steps: int) -> GrowCLIP | None:
+    """The model to inherit from after `steps` finished growth steps."""
+    if not steps:
+        return None
+    return load_model(run.out / ("average" if run.profile.reading == "B" else f"step_{steps}"))
+
+
+def grow(
+    stream: Stream, profile: str | Profile = "laptop", out: str | Path = "runs/grow", *, seed: int = 0,
+    resume: bool = False, device: str | None = None,
+) -> dict:  # fmt: skip
+    """Grows a CLIP over all growth steps of `stream`; returns the report and writes it to `out`.
+
+    Beside report.json, `out` gets metrics.jsonl and a checkpoint per step. With `resume`, goes on
+    where an interrupted run has stopped, with the same result as if it had not been interrupted.
+    Raises `InputError` for unusable input.
+    """
+    profile = get_profile(profile) if isinstance(profile, str) else profile
+    run = Run(stream, profile, seed, Path(out), device or default_device())
+    report = start_report(run, resume)
+    model = last_model(run, len(report["steps"]))
+    total = len(stream.train)
+    with tqdm(total=total, initial=len(report["steps"]), desc="growth steps", unit="step") as bar:
+        for step in range(len(report["steps"]) + 1, total + 1):
+            model, entry = grow_step(run, step, model, report["steps"])
+            report["steps"].append(entry)
+            report["total_flops"] = sum(e["train_flops"] + e["search"]["flops"] for e in report["steps"])
+            report["seconds"] = round(sum(e["seconds"] for e in report["steps"]), 2)
+            write_json(run.out / "report.json", report)
+            bar.update()
+            bar.write(describe(entry))
+    (run.out / "training.safetensors").unlink(missing_ok=True)
+    return report
+
+
+def describe(entry: dict) -> str:
+    """One line about a growth step."""
+    mean_accuracy = "-" if entry["zero_shot_mean"] is None else f"{entry['zero_shot_mean']:.3f}"
+    return (
+        f"step {entry['step']}: {entry['samples_total']:,} pairs · {Architecture.from_dict(entry['architecture'])} · "
+        f"{entry['parameters'] / 1e6:.2f} M parameters · {entry['train_flops'] / 1e12:.1f} TFLOPs · "
+        f"zero-shot {mean_accuracy} · image-to-text R@1 {entry['retrieval']['i2t_r1']:.3f} · {entry['seconds']:.0f} s"
+    )

@@ -1,0 +1,25 @@
+"""The contrastive loss, a function of tensors."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def contrastive_loss(
+    image_features: Tensor, text_features: Tensor, logit_scale: Tensor, caption_ids: Tensor | None = None
+) -> Tensor:
+    """Symmetric InfoNCE of CLIP (Radford et al. 2021, figure 3).
+
+    image_features and text_features are (B, E) of unit norm, row by row a pair; logit_scale is the
+    factor on their cosine similarities. Pairs with equal `caption_ids` (B,) are no negatives of
+    each other: the target is spread over them (as in UniCL, Yang et al. 2022).
+    """
+    logits = logit_scale * image_features @ text_features.T
+    if caption_ids is None:
+        target = torch.arange(len(logits), device=logits.device)
+    else:
+        same = (caption_ids[:, None] == caption_ids[None, :]).to(logits.dtype)
+        target = same / same.sum(1, keepdim=True)
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2

@@ -1,0 +1,75 @@
+"""Figures. Nothing in the method imports this module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+
+from growclip_lite.architecture import HEAD_SIZE
+
+matplotlib.use("Agg", force=False)
+from matplotlib import pyplot as plt  # noqa: E402
+
+# Okabe and Ito's palette, safe for colour-blind readers.
+COLOURS = {"image": "#0072B2", "text": "#E69F00", "shared": "#009E73", "mean": "#222222", "retrieval": "#CC79A7"}
+GREY = "#8a8a8a"
+
+
+def draw_architecture(axes, architecture: dict[str, int], centre: float, scale: float) -> None:
+    """Draws one architecture as stacked blocks: image and text side by side, shared above them."""
+    height, gap = 0.8, 0.2
+    lower = max(architecture["image_depth"], architecture["text_depth"])
+    for name, side in (("image", -1), ("text", 1)):
+        width = architecture[f"{name}_width"] * scale
+        for level in range(architecture[f"{name}_depth"]):
+            y = level + lower - architecture[f"{name}_depth"]
+            left = centre + (0.02 if side > 0 else -0.02 - width)
+            axes.add_patch(plt.Rectangle((left, y), width, height, color=COLOURS[name], lw=0))
+    width = architecture["shared_width"] * scale * 2
+    for level in range(architecture["shared_depth"]):
+        axes.add_patch(
+            plt.Rectangle((centre - width / 2, lower + gap + level), width, height, color=COLOURS["shared"], lw=0)
+        )
+
+
+def plot_growth(report: dict, path: Path) -> None:
+    """Architecture above, accuracy below, over the growth steps; written to `path` as PNG."""
+    steps = report["steps"]
+    figure, (top, bottom) = plt.subplots(
+        2, 1, figsize=(9, 7.6), sharex=True, height_ratios=(1.15, 1), gridspec_kw={"hspace": 0.08}
+    )
+    x = [entry["step"] for entry in steps]
+    widest = max(e["architecture"][f"{n}_width"] for e in steps for n in ("image", "text", "shared"))
+    levels = [
+        max(e["architecture"]["image_depth"], e["architecture"]["text_depth"]) + e["architecture"]["shared_depth"]
+        for e in steps
+    ]
+    for entry, level in zip(steps, levels, strict=True):
+        draw_architecture(top, entry["architecture"], entry["step"], 0.40 / widest)
+        top.annotate(
+            f"{entry['parameters'] / 1e6:.2f} M parameters\n{entry['samples_total']:,} pairs",
+            (entry["step"], level + 0.35), ha="center", va="bottom", fontsize=10, color="#333333",
+        )  # fmt: skip
+    for name, label in (("image", "image encoder"), ("text", "text encoder"), ("shared", "shared encoder")):
+        top.plot([], [], "s", ms=10, color=COLOURS[name], label=label)
+    top.legend(loc="upper left", frameon=False, fontsize=10)
+    top.set(ylim=(-0.2, max(levels) + 2.2), yticks=[], title=f"GrowCLIP on {report['data']}: the architecture grows with the data")
+    top.set_ylabel(f"blocks (width: heads of {HEAD_SIZE})", color="#333333")
+    if all(entry["zero_shot"] for entry in steps):
+        for task in steps[0]["zero_shot"]:
+            values = [entry["zero_shot"][task] for entry in steps]
+            bottom.plot(x, values, color=GREY, lw=1, alpha=0.6)
+            bottom.annotate(task, (x[-1], values[-1]), xytext=(6, -3), textcoords="offset points", fontsize=7.5, color=GREY)
+        bottom.plot(x, [e["zero_shot_mean"] for e in steps], "o-", lw=3, ms=8, color=COLOURS["mean"], label="zero-shot, mean of tasks")
+    recall = [entry["retrieval"]["i2t_r1"] for entry in steps]
+    bottom.plot(x, recall, "D--", lw=2, ms=6, color=COLOURS["retrieval"], label="image-to-text R@1")
+    bottom.legend(loc="lower right", frameon=False, fontsize=10)
+    bottom.set(ylim=(0, 1.02), xlim=(min(x) - 0.55, max(x) + 0.75), xticks=x, xlabel="growth step", ylabel="accuracy on test data")
+    bottom.grid(axis="y", color="#e6e6e6")
+    bottom.set_axisbelow(True)
+    for axes in (top, bottom):
+        for side in ("top", "right", "left" if axes is top else "right"):
+            axes.spines[side].set_visible(False)
+    figure.savefig(path, dpi=160, bbox_inches="tight", facecolor="white")
+    plt.close(figure)

@@ -1,0 +1,73 @@
+"""The four profiles: how much of everything a run takes. Plain values; a study replaces fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from growclip_lite.architecture import Architecture
+from growclip_lite.errors import InputError
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Amounts and settings of a run.
+
+    Data: `image_size` S in pixels; `scene_pairs` pairs of the scenes stream after each growth step;
+    `kinds` named kinds in the end; `wrong_captions` share of wrong captions; `validation_pairs` per
+    growth step. Training: `iterations` in all growth steps together, of `batch_size` pairs each,
+    shared out in proportion to |D_t| ** `share_power`. Search: see `GrowthSpace.at_step` and
+    `SearchConfig`; the supernet is trained for `search_share` of the step's iterations.
+    Inheriting: `momentum`, `reading` (A or B) and `operator`, see `inherit`. `replay` False trains
+    every step on its new pairs only.
+    """
+
+    name: str
+    image_size: int
+    patch_size: int
+    context_length: int
+    embed_dim: int
+    growth_steps: int
+    scene_pairs: tuple[int, ...]
+    kinds: int
+    wrong_captions: float
+    validation_pairs: int
+    retrieval_pairs: int
+    task_pictures: int
+    start: Architecture
+    iterations: int
+    share_power: float
+    batch_size: int
+    learning_rate: float
+    warmup: int
+    budget_power: float
+    search_share: float
+    random_members: int
+    evaluations: int
+    scoring_pairs: int
+    momentum: float = 1.0
+    reading: str = "A"
+    operator: str = "corner"
+    replay: bool = True
+
+
+LAPTOP = Profile(
+    name="laptop", image_size=32, patch_size=8, context_length=24, embed_dim=64,
+    growth_steps=4, scene_pairs=(8_000, 20_000, 50_000, 120_000), kinds=240, wrong_captions=0.05,
+    validation_pairs=1_000, retrieval_pairs=1_000, task_pictures=1_000,
+    start=Architecture(1, 2, 1, 2, 1, 2), iterations=2_600, share_power=0.25, batch_size=256, learning_rate=0.02, warmup=50,
+    budget_power=0.7, search_share=0.05, random_members=2, evaluations=64, scoring_pairs=512,
+)  # fmt: skip
+
+SMOKE = replace(
+    LAPTOP, name="smoke", scene_pairs=(300, 600, 1_000), growth_steps=3, kinds=24, validation_pairs=64, retrieval_pairs=100,
+    task_pictures=48, start=Architecture(1, 1, 1, 1, 1, 1), iterations=36, batch_size=64, warmup=3,
+    evaluations=6, scoring_pairs=64, random_members=1,
+)  # fmt: skip
+
+
+def get_profile(name: str) -> Profile:
+    """The profile of that name; raises `InputError` for another."""
+    profiles = {p.name: p for p in (SMOKE, LAPTOP)}
+    if name not in profiles:
+        raise InputError(f"There is no profile {name!r}; choose one of {', '.join(profiles)}.")
+    return profiles[name]

@@ -1,0 +1,169 @@
+"""One-shot search of a growth step: train a supernet briefly, score its slices, select one.
+
+Our reading, as in AutoProg (Li et al., CVPR 2022) with the sandwich rule of Yu et al. 2020 (BigNAS).
+Every tensor of a member is a leading corner of the supernet's, so that a member is a plain slice.
+Only held-out pairs of the data so far are used for scoring; there is no route to test data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import functional_call
+from tqdm.auto import tqdm
+
+from growclip_lite.architecture import Architecture, forward_flops, tensor_shapes, training_flops
+from growclip_lite.errors import InputError
+from growclip_lite.evaluate import recall_at
+from growclip_lite.growth_space import GrowthSpace
+from growclip_lite.losses import contrastive_loss
+from growclip_lite.model import GrowCLIP
+from growclip_lite.train import TrainConfig, TrainingSet, batch_order, make_optimizers, rate_factor, train_step, update
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """`train` are the supernet's settings; every iteration trains the largest, the smallest and
+    `random_members` further members. At most `evaluations` members are scored, on `scoring_pairs`."""
+
+    train: TrainConfig
+    random_members: int
+    evaluations: int
+    scoring_pairs: int
+
+
+@dataclass(frozen=True)
+class Score:
+    """A member, its contrastive loss and image-to-text R@1 on held-out pairs, its forward FLOPs per pair."""
+
+    architecture: Architecture
+    loss: float
+    recall: float
+    flops: int
+
+    def to_dict(self) -> dict:
+        return {"architecture": self.architecture.to_dict(), "loss": self.loss, "i2t_r1": self.recall, "flops": self.flops}
+
+
+def slice_state(state: dict[str, Tensor], architecture: Architecture, supernet: GrowCLIP) -> dict[str, Tensor]:
+    """The member's weights: views of the leading corners of the supernet's tensors."""
+    if not supernet.architecture.contains(architecture):
+        raise InputError(f"({architecture}) is no slice of the supernet ({supernet.architecture}).")
+    shapes = tensor_shapes(architecture, supernet.config)
+    return {name: state[name][tuple(slice(size) for size in shape)] for name, shape in shapes.items()}
+
+
+def skeleton(architecture: Architecture, supernet: GrowCLIP) -> GrowCLIP:
+    """The member's module without weights of its own."""
+    with torch.device("meta"):
+        model = GrowCLIP(architecture, supernet.config, supernet.tokenizer)
+    model.compute_dtype = supernet.compute_dtype
+    return model
+
+
+def run_member(supernet: GrowCLIP, architecture: Architecture, images: Tensor, tokens: Tensor) -> tuple[Tensor, ...]:
+    """The forward pass of one member with the supernet's weights; gradients reach the supernet."""
+    state = slice_state(dict(supernet.named_parameters()), architecture, supernet)
+    return functional_call(skeleton(architecture, supernet), state, (images, tokens))
+
+
+def extract(supernet: GrowCLIP, architecture: Architecture) -> GrowCLIP:
+    """A stand-alone model with a copy of the member's weights."""
+    state = slice_state(supernet.state_dict(), architecture, supernet)
+    model = skeleton(architecture, supernet).to_empty(device=supernet.logit_scale.device)
+    model.load_state_dict({name: weight.clone() for name, weight in state.items()})
+    return model
+
+
+def sandwich(space: GrowthSpace, random_members: int, rng: np.random.Generator) -> list[Architecture]:
+    """Largest, smallest and random members, to be trained on one batch."""
+    return [space.largest, space.base, *(space.sample(rng) for _ in range(random_members))]
+
+
+def train_supernet(supernet: GrowCLIP, space: GrowthSpace, data: TrainingSet, config: SearchConfig, seed: int) -> int:
+    """Trains the supernet in place with the sandwich rule; returns the training FLOPs spent."""
+    rng = np.random.default_rng([seed, 1])
+    batches = batch_order(len(data), config.train.batch_size, [seed, 2])
+    optimizers = make_optimizers(supernet, config.train)
+    flops = 0
+    for iteration in tqdm(range(config.train.iterations), desc="  search: supernet", leave=False):
+        batch = data.batch(next(batches), rng)
+        members = sandwich(space, config.random_members, rng)
+        for member in members:
+            loss = train_step(lambda *inputs, a=member: run_member(supernet, a, *inputs), batch)
+            (loss / len(members)).backward()
+            flops += training_flops(member, supernet.config, len(batch[0]))
+        update(optimizers, supernet, rate_factor(iteration, config.train), config.train)
+    return flops
+
+
+@torch.inference_mode()
+def score(supernet: GrowCLIP, member: Architecture, batches: list[tuple[Tensor, Tensor, Tensor]]) -> Score:
+    """Mean loss and R@1 of a member over batches of held-out pairs."""
+    losses, recalls = [], []
+    for images, tokens, ids in batches:
+        image_features, text_features, logit_scale = run_member(supernet, member, images, tokens)
+        losses.append(contrastive_loss(image_features, text_features, logit_scale, ids).item())
+        recalls.append(recall_at(image_features @ text_features.T, ids[:, None] == ids[None, :], 1))
+    return Score(member, float(np.mean(losses)), float(np.mean(recalls)), forward_flops(member, supernet.config))
+
+
+def propose(space: GrowthSpace, scored: list[Score], at_most: int, rng: np.random.Generator) -> Iterator[Architecture]:
+    """Members to score, `at_most` in all: every one where they are that few, else by evolution.
+
+    `scored` grows while this runs; mutations start from the better half of what is in it.
+    """
+    if len(space) <= at_most:
+        yield from space.members()
+        return
+    seen: set[Architecture] = set()
+    for number in range(at_most):
+        for _ in range(100):
+            if number < at_most // 3:
+                member = space.sample(rng)
+            else:
+                best = sorted(scored, key=lambda s: s.loss)[: max(len(scored) // 4, 1)]
+                member = space.mutate(best[rng.integers(len(best))].architecture, rng)
+            if member not in seen:
+                break
+        else:
+            member = space.sample(rng)
+        if member not in seen:
+            seen.add(member)
+            yield member
+
+
+def select(scores: list[Score], tolerance: float = 0.002) -> Score:
+    """The member with the lowest loss; among those within `tolerance` of it (relative), the cheapest."""
+    best = min(s.loss for s in scores)
+    return min((s for s in scores if s.loss <= best * (1 + tolerance)), key=lambda s: (s.flops, s.loss))
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The chosen architecture with its starting weights, all scores from best to worst, FLOPs spent."""
+
+    model: GrowCLIP
+    ranking: list[Score]
+    flops: int
+    space_size: int
+
+
+def search(supernet: GrowCLIP, space: GrowthSpace, data: TrainingSet, held_out: TrainingSet, config: SearchConfig, seed: int) -> SearchResult:
+    """One growth step's search; `supernet` holds the inherited weights of `space.largest` and is trained in place."""
+    flops = train_supernet(supernet, space, data, config, seed)
+    rng = np.random.default_rng([seed, 3])
+    index = np.sort(rng.permutation(len(held_out))[: config.scoring_pairs])
+    parts = np.array_split(index, max(1, len(index) // config.train.batch_size))
+    batches = [held_out.batch(part, rng) for part in parts]
+    scores: list[Score] = []
+    total = min(len(space), config.evaluations)
+    for member in tqdm(propose(space, scores, config.evaluations, rng), desc="  search: members", total=total, leave=False):
+        scores.append(score(supernet, member, batches))
+        flops += len(index) * scores[-1].flops
+    ranking = sorted(scores, key=lambda s: (s.loss, s.flops))
+    return SearchResult(extract(supernet, select(scores).architecture), ranking, flops, len(space))
