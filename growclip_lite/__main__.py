@@ -19,7 +19,9 @@ def run_grow(args: argparse.Namespace) -> None:
     from growclip_lite.plots import plot_growth
 
     out = Path(args.out)
-    report = grow(load_stream(args.data, args.profile, args.seed), args.profile, out, seed=args.seed, resume=args.resume)
+    report = grow(
+        load_stream(args.data, args.profile, args.seed), args.profile, out, seed=args.seed, resume=args.resume
+    )
     plot_growth(report, out / "growth.png")
     print(growth_table(report))
     if report["skipped"]:
@@ -31,7 +33,9 @@ def growth_table(report: dict) -> str:
     """The report as a table, one row per growth step."""
     from growclip_lite import Architecture
 
-    rows = [f"{'step':>4} {'pairs':>9}  {'architecture':<42} {'params':>8} {'TFLOPs':>7} {'zero-shot':>9} {'i2t R@1':>8} {'t2i R@1':>8}"]
+    rows = [
+        f"{'step':>4} {'pairs':>9}  {'architecture':<42} {'params':>8} {'TFLOPs':>7} {'zero-shot':>9} {'i2t R@1':>8} {'t2i R@1':>8}"
+    ]
     for e in report["steps"]:
         accuracy = "-" if e["zero_shot_mean"] is None else f"{e['zero_shot_mean']:.3f}"
         rows.append(
@@ -112,6 +116,12 @@ def run_find(args: argparse.Namespace) -> None:
         print(f"Wrote {args.save}.")
 
 
+def run_study(args: argparse.Namespace) -> None:
+    from growclip_lite.studies import run_study
+
+    print(f"Wrote {run_study(args.name, args.profile, args.data, args.seeds, Path(args.results))}.")
+
+
 def parser() -> argparse.ArgumentParser:
     main_parser = argparse.ArgumentParser(prog="growclip", description="Grow a CLIP on data that grow, and use it.")
     commands = main_parser.add_subparsers(dest="command", required=True)
@@ -131,9 +141,13 @@ def parser() -> argparse.ArgumentParser:
     command = add("grow", run_grow, "Grow a model over the growth steps of a stream.")
     add_data(command)
     command.add_argument("--out", required=True, help="folder for the report, the figure and the checkpoints")
-    command.add_argument("--resume", action="store_true", help="go on with an interrupted run in --out, if there is one")
+    command.add_argument(
+        "--resume", action="store_true", help="go on with an interrupted run in --out, if there is one"
+    )
 
-    command = add("evaluate", run_evaluate, "Zero-shot accuracy and retrieval of a checkpoint on test data.", "checkpoint")
+    command = add(
+        "evaluate", run_evaluate, "Zero-shot accuracy and retrieval of a checkpoint on test data.", "checkpoint"
+    )
     add_data(command)
     command.add_argument("--json", action="store_true", help="print JSON")
 
@@ -146,6 +160,12 @@ def parser() -> argparse.ArgumentParser:
     add_data(command)
     command.add_argument("--top", type=int, default=5, help="pictures to find")
     command.add_argument("--save", help="also write the pictures, side by side, to this file")
+
+    command = add("study", run_study, "Run a study over seeds, one row per job; rows that are there are kept.", "name")
+    command.add_argument("--data", default="scenes", help=SOURCES)
+    command.add_argument("--profile", default="laptop", help=PROFILES)
+    command.add_argument("--seeds", type=int, default=5)
+    command.add_argument("--results", default="results", help="folder of the tables")
     return main_parser
 
 

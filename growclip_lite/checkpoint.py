@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from growclip_lite.architecture import Architecture, ModelConfig, tensor_shapes
@@ -62,7 +62,9 @@ def save_model(model: GrowCLIP, folder: Path, about: dict) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
-        save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, partial / "model.safetensors")
+        # `save` and write_bytes: `save_file` hides a full disk in an exception of its own.
+        tensors = {name: weight.detach().cpu().contiguous() for name, weight in model.state_dict().items()}
+        (partial / "model.safetensors").write_bytes(save(tensors))
         (partial / "tokenizer.json").write_text(model.tokenizer.to_json(), encoding="utf-8")
         config = {
             "schema": SCHEMA, "architecture": model.architecture.to_dict(), "model": vars(model.config), "about": about,
@@ -91,7 +93,9 @@ def check_schema(config: dict, path: Path) -> None:
     if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
         raise InputError(f"{path} has no valid schema number; it was not written by growclip.")
     if schema > SCHEMA:
-        raise InputError(f"{path} has schema {schema}, but this version reads up to {SCHEMA}; please update growclip-lite.")
+        raise InputError(
+            f"{path} has schema {schema}, but this version reads up to {SCHEMA}; please update growclip-lite."
+        )
 
 
 def load_model(folder: str | Path) -> GrowCLIP:
@@ -142,7 +146,7 @@ def save_training(path: Path, model: GrowCLIP, state: TrainingState, about: dict
             tensors |= {f"optimizer.{number}.{index}.{name}": value for name, value in values.items()}
     about = about | {"schema": SCHEMA, "iteration": state.iteration, "records": state.records}
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write_atomically(path, lambda partial: save_file(tensors, partial, metadata={"about": json.dumps(about)}))
+    write_atomically(path, lambda partial: partial.write_bytes(save(tensors, metadata={"about": json.dumps(about)})))
 
 
 def read_about(path: Path) -> dict | None:

@@ -69,8 +69,9 @@ def retrieval(model: GrowCLIP, pairs: Pairs) -> dict[str, float]:
     Pairs with equal captions are relevant to each other.
     """
     similarity = embed_images(model, pairs.images) @ embed_texts(model, pairs.captions).T
-    _, ids = np.unique(np.array(pairs.captions, dtype=object).astype(str), return_inverse=True)
-    relevant = torch.from_numpy(ids[:, None] == ids[None, :])
+    numbers = {caption: i for i, caption in enumerate(pairs.captions)}
+    ids = torch.tensor([numbers[caption] for caption in pairs.captions])
+    relevant = ids[:, None] == ids[None, :]
     scores = {f"i2t_r{k}": recall_at(similarity, relevant, k) for k in RECALL_AT}
     return scores | {f"t2i_r{k}": recall_at(similarity.T, relevant.T, k) for k in RECALL_AT}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import time
@@ -16,9 +17,17 @@ from tqdm.auto import tqdm
 
 from growclip_lite.architecture import Architecture, ModelConfig, count_parameters, training_flops
 from growclip_lite.checkpoint import (
-    check_schema, load_model, load_training, read_about, read_json, save_model, save_training, write_atomically, write_json,
+    check_schema,
+    load_model,
+    load_training,
+    read_about,
+    read_json,
+    save_model,
+    save_training,
+    write_atomically,
+    write_json,
 )  # fmt: skip
-from growclip_lite.data.stream import Stream
+from growclip_lite.data.stream import Stream, check_seed
 from growclip_lite.errors import InputError
 from growclip_lite.evaluate import evaluate, forgetting, mean, zero_shot_all
 from growclip_lite.growth_space import GrowthSpace
@@ -146,11 +155,14 @@ def grow_step(run: Run, step: int, old: GrowCLIP | None, history: list[dict]) ->
     state = fit(model, data, config, run.seed_of(step), state=state, save=save, title=f"step {step}: training")
     phases["train"] = spent()
     save(state)
+    model.compute_dtype = torch.float32  # as it will be loaded: a checkpoint must score what its report says
     with timed(phases, "evaluate"):
         scores = evaluate(model, run.stream)
         known = [mean(zero_shot_all(model, tasks)) for tasks in run.stream.step_tasks[:step] if tasks]
     rows = [row["known_concepts"] for row in history] + [known]
-    train_flops = config.iterations * training_flops(model.architecture, model.config, min(config.batch_size, len(data)))
+    train_flops = config.iterations * training_flops(
+        model.architecture, model.config, min(config.batch_size, len(data))
+    )
     entry = {
         "step": step, "samples_total": run.samples(step), "architecture": model.architecture.to_dict(),
         "parameters": count_parameters(model.architecture, model.config), "train_flops": train_flops,
@@ -160,12 +172,11 @@ def grow_step(run: Run, step: int, old: GrowCLIP | None, history: list[dict]) ->
     }  # fmt: skip
     write_metrics(run.out / "metrics.jsonl", step, state.records)
     delivered = model.cpu()
-    delivered.compute_dtype = torch.float32
     about = {"data": run.stream.name, "profile": run.profile.name, "seed": run.seed, "step": step}
     save_model(delivered, run.out / f"step_{step}", about)
     if state.average is not None:
         delivered = state.average.module.cpu()
-        save_model(delivered, run.out / "average", about)
+        save_model(delivered, run.out / f"average_{step}", about)
     return delivered, entry
 
 
@@ -193,11 +204,26 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | found | {"threads": str(torch.get_num_threads())}
 
 
+def check_stream(stream: Stream) -> None:
+    """Raises `InputError` where the first search would have nothing to score members on."""
+    if len(stream.train) > 1 and not any(len(part) for part in stream.validation[:2]):
+        raise InputError(
+            f"{stream.name} has no validation pair in growth steps 1 and 2, but the search needs some; "
+            "give a few of their pairs the split val."
+        )
+
+
+def data_digest(stream: Stream) -> str:
+    """A short name of the training captions in their order: two folders may have the same name."""
+    return hashlib.sha256(json.dumps([part.captions for part in stream.train]).encode()).hexdigest()[:16]
+
+
 def start_report(run: Run, resume: bool) -> dict:
     """A new report, or that of the run to go on with. Raises `InputError` where `out` does not allow it."""
     path = run.out / "report.json"
     report = {
-        "schema": REPORT_SCHEMA, "data": run.stream.name, "profile": run.profile.name, "seed": run.seed,
+        "schema": REPORT_SCHEMA, "data": run.stream.name, "data_digest": data_digest(run.stream),
+        "profile": run.profile.name, "seed": run.seed,
         "versions": versions(), "settings": json.loads(json.dumps(asdict(run.profile))),
         "skipped": run.stream.skipped, "steps": [], "total_flops": 0, "seconds": 0.0,
     }  # fmt: skip
@@ -206,9 +232,13 @@ def start_report(run: Run, resume: bool) -> dict:
     if path.exists():
         old = read_json(path)
         check_schema(old, path)
-        for name in ("data", "profile", "seed", "settings"):
+        described = {
+            "data": "data source", "data_digest": "content of the data", "profile": "profile", "seed": "seed",
+            "settings": "setting of the profile",
+        }  # fmt: skip
+        for name, words in described.items():
             if old.get(name) != report[name]:
-                raise InputError(f"{run.out} holds a run with another {name}; give the same one, or another folder.")
+                raise InputError(f"{run.out} holds a run with another {words}; give the same one, or another folder.")
         return old
     if run.out.exists() and (not run.out.is_dir() or any(run.out.iterdir())):
         raise InputError(f"{run.out} is not an empty folder and holds no run; please give another one.")
@@ -220,7 +250,7 @@ def last_model(run: Run, steps: int) -> GrowCLIP | None:
     """The model to inherit from after `steps` finished growth steps."""
     if not steps:
         return None
-    return load_model(run.out / ("average" if run.profile.reading == "B" else f"step_{steps}"))
+    return load_model(run.out / f"{'average' if run.profile.reading == 'B' else 'step'}_{steps}")
 
 
 def grow(
@@ -234,6 +264,8 @@ def grow(
     Raises `InputError` for unusable input.
     """
     profile = get_profile(profile) if isinstance(profile, str) else profile
+    check_seed(seed)
+    check_stream(stream)
     run = Run(stream, profile, seed, Path(out), device or default_device())
     report = start_report(run, resume)
     model = last_model(run, len(report["steps"]))

@@ -9,7 +9,7 @@ import matplotlib
 from growclip_lite.architecture import HEAD_SIZE
 
 matplotlib.use("Agg", force=False)
-from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib import pyplot as plt
 
 # Okabe and Ito's palette, safe for colour-blind readers.
 COLOURS = {"image": "#0072B2", "text": "#E69F00", "shared": "#009E73", "mean": "#222222", "retrieval": "#CC79A7"}
@@ -54,22 +54,72 @@ def plot_growth(report: dict, path: Path) -> None:
     for name, label in (("image", "image encoder"), ("text", "text encoder"), ("shared", "shared encoder")):
         top.plot([], [], "s", ms=10, color=COLOURS[name], label=label)
     top.legend(loc="upper left", frameon=False, fontsize=10)
-    top.set(ylim=(-0.2, max(levels) + 2.2), yticks=[], title=f"GrowCLIP on {report['data']}: the architecture grows with the data")
+    top.set(
+        ylim=(-0.2, max(levels) + 2.2),
+        yticks=[],
+        title=f"GrowCLIP on {report['data']}: the architecture grows with the data",
+    )
     top.set_ylabel(f"blocks (width: heads of {HEAD_SIZE})", color="#333333")
     if all(entry["zero_shot"] for entry in steps):
         for task in steps[0]["zero_shot"]:
             values = [entry["zero_shot"][task] for entry in steps]
             bottom.plot(x, values, color=GREY, lw=1, alpha=0.6)
-            bottom.annotate(task, (x[-1], values[-1]), xytext=(6, -3), textcoords="offset points", fontsize=7.5, color=GREY)
-        bottom.plot(x, [e["zero_shot_mean"] for e in steps], "o-", lw=3, ms=8, color=COLOURS["mean"], label="zero-shot, mean of tasks")
+            bottom.annotate(
+                task, (x[-1], values[-1]), xytext=(6, -3), textcoords="offset points", fontsize=7.5, color=GREY
+            )
+        bottom.plot(
+            x,
+            [e["zero_shot_mean"] for e in steps],
+            "o-",
+            lw=3,
+            ms=8,
+            color=COLOURS["mean"],
+            label="zero-shot, mean of tasks",
+        )
     recall = [entry["retrieval"]["i2t_r1"] for entry in steps]
     bottom.plot(x, recall, "D--", lw=2, ms=6, color=COLOURS["retrieval"], label="image-to-text R@1")
     bottom.legend(loc="lower right", frameon=False, fontsize=10)
-    bottom.set(ylim=(0, 1.02), xlim=(min(x) - 0.55, max(x) + 0.75), xticks=x, xlabel="growth step", ylabel="accuracy on test data")
+    bottom.set(
+        ylim=(0, 1.02),
+        xlim=(min(x) - 0.55, max(x) + 0.75),
+        xticks=x,
+        xlabel="growth step",
+        ylabel="accuracy on test data",
+    )
     bottom.grid(axis="y", color="#e6e6e6")
     bottom.set_axisbelow(True)
     for axes in (top, bottom):
         for side in ("top", "right", "left" if axes is top else "right"):
             axes.spines[side].set_visible(False)
     figure.savefig(path, dpi=160, bbox_inches="tight", facecolor="white")
+    plt.close(figure)
+
+
+def plot_capacity(rows, path: Path, chance: float) -> None:
+    """Mean zero-shot accuracy over training FLOPs, a line per fixed size, on the first and the last step's data.
+
+    `rows` is the table of `growclip study capacity`, a pandas data frame; lines are means over seeds
+    with the range between seeds shaded.
+    """
+    figure, panels = plt.subplots(1, 2, figsize=(12, 5), sharey=True)
+    sizes = rows.groupby("architecture")["parameters"].max().sort_values()
+    palette = plt.get_cmap("viridis")([0.95 - 0.9 * i / max(len(sizes) - 1, 1) for i in range(len(sizes))])
+    for axes, step, title in zip(
+        panels, ("first", "last"), ("first growth step's data", "last growth step's data"), strict=True
+    ):
+        for colour, name in zip(palette, sizes.index, strict=True):
+            part = rows[(rows["step"] == step) & (rows["architecture"] == name)]
+            points = part.groupby("train_flops")["zero_shot_mean"].agg(["mean", "min", "max"])
+            label = f"{part['parameters'].max() / 1e6:.2f} M  ({name})"
+            axes.plot(points.index, points["mean"], "o-", color=colour, lw=2, label=label)
+            axes.fill_between(points.index, points["min"], points["max"], color=colour, alpha=0.2, lw=0)
+        axes.axhline(chance, color=GREY, ls=":", lw=1)
+        axes.annotate("chance", (axes.get_xlim()[0], chance), fontsize=8, color=GREY, va="bottom")
+        axes.set(xscale="log", xlabel="training FLOPs (model, exact)", title=title, ylim=(0, 1))
+        axes.grid(color="#ececec")
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("mean zero-shot accuracy on the step's concepts")
+    panels[1].legend(frameon=False, fontsize=8, loc="lower right")
+    figure.suptitle("Capacity matters on the last step's data, and not on the first's")
+    figure.savefig(path, dpi=150, bbox_inches="tight", facecolor="white")
     plt.close(figure)

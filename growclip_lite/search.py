@@ -7,6 +7,7 @@ Only held-out pairs of the data so far are used for scoring; there is no route t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -46,7 +47,12 @@ class Score:
     flops: int
 
     def to_dict(self) -> dict:
-        return {"architecture": self.architecture.to_dict(), "loss": self.loss, "i2t_r1": self.recall, "flops": self.flops}
+        return {
+            "architecture": self.architecture.to_dict(),
+            "loss": self.loss,
+            "i2t_r1": self.recall,
+            "flops": self.flops,
+        }
 
 
 def slice_state(state: dict[str, Tensor], architecture: Architecture, supernet: GrowCLIP) -> dict[str, Tensor]:
@@ -115,7 +121,7 @@ def score(supernet: GrowCLIP, member: Architecture, batches: list[tuple[Tensor, 
 def propose(space: GrowthSpace, scored: list[Score], at_most: int, rng: np.random.Generator) -> Iterator[Architecture]:
     """Members to score, `at_most` in all: every one where they are that few, else by evolution.
 
-    `scored` grows while this runs; mutations start from the better half of what is in it.
+    `scored` grows while this runs; mutations start from the best quarter of what is in it.
     """
     if len(space) <= at_most:
         yield from space.members()
@@ -123,7 +129,7 @@ def propose(space: GrowthSpace, scored: list[Score], at_most: int, rng: np.rando
     seen: set[Architecture] = set()
     for number in range(at_most):
         for _ in range(100):
-            if number < at_most // 3:
+            if number < max(at_most // 3, 1):
                 member = space.sample(rng)
             else:
                 best = sorted(scored, key=lambda s: s.loss)[: max(len(scored) // 4, 1)]
@@ -153,7 +159,9 @@ class SearchResult:
     space_size: int
 
 
-def search(supernet: GrowCLIP, space: GrowthSpace, data: TrainingSet, held_out: TrainingSet, config: SearchConfig, seed: int) -> SearchResult:
+def search(
+    supernet: GrowCLIP, space: GrowthSpace, data: TrainingSet, held_out: TrainingSet, config: SearchConfig, seed: int
+) -> SearchResult:
     """One growth step's search; `supernet` holds the inherited weights of `space.largest` and is trained in place."""
     flops = train_supernet(supernet, space, data, config, seed)
     rng = np.random.default_rng([seed, 3])
@@ -162,8 +170,15 @@ def search(supernet: GrowCLIP, space: GrowthSpace, data: TrainingSet, held_out: 
     batches = [held_out.batch(part, rng) for part in parts]
     scores: list[Score] = []
     total = min(len(space), config.evaluations)
-    for member in tqdm(propose(space, scores, config.evaluations, rng), desc="  search: members", total=total, leave=False):
+    for member in tqdm(
+        propose(space, scores, config.evaluations, rng), desc="  search: members", total=total, leave=False
+    ):
         scores.append(score(supernet, member, batches))
+        if not math.isfinite(scores[-1].loss):
+            raise InputError(
+                f"The loss of ({member}) became {scores[-1].loss} in the search: lower the learning rate "
+                f"(it is {config.train.learning_rate}) or check the pictures, then search again."
+            )
         flops += len(index) * scores[-1].flops
     ranking = sorted(scores, key=lambda s: (s.loss, s.flops))
     return SearchResult(extract(supernet, select(scores).architecture), ranking, flops, len(space))

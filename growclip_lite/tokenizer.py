@@ -24,6 +24,11 @@ COMMON = 3  # occurrences from which a new word is worth a token
 MOST_NEW_WORDS = 4_000  # per growth step
 
 
+def _valid(text: str) -> str:
+    """The text with half characters (lone surrogates, from broken JSON or arguments), which have no bytes, as "?"."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 class Tokenizer:
     """Texts to token ids; made by `Tokenizer.train`, extended by `grow`."""
 
@@ -42,7 +47,7 @@ class Tokenizer:
             vocab_size=FIRST_VOCABULARY, special_tokens=["[PAD]", "[START]"], show_progress=False,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         )  # fmt: skip
-        backend.train_from_iterator(captions, trainer)
+        backend.train_from_iterator((_valid(caption) for caption in captions), trainer)
         start = ("[START]", backend.token_to_id("[START]"))
         backend.post_processor = processors.TemplateProcessing(single="[START] $0", special_tokens=[start])
         return cls(backend)
@@ -51,7 +56,7 @@ class Tokenizer:
         """Gives every common word that now takes several tokens one of its own; returns how many were added."""
         normalize = self.backend.normalizer.normalize_str
         split = pre_tokenizers.BertPreTokenizer().pre_tokenize_str
-        counts = Counter(word for caption in captions for word, _ in split(normalize(caption)))
+        counts = Counter(word for caption in captions for word, _ in split(normalize(_valid(caption))))
         common = [word for word, count in counts.most_common(MOST_NEW_WORDS) if count >= COMMON]
         pieces = self.backend.encode_batch(common, add_special_tokens=False)
         new = [word for word, piece in zip(common, pieces, strict=True) if len(piece) > 1]
@@ -63,10 +68,11 @@ class Tokenizer:
 
     def __call__(self, texts: Sequence[str], context_length: int) -> Tensor:
         """Texts -> (B, context_length) int64, cut or padded; the first token marks the start."""
-        self.backend.enable_truncation(context_length)
-        self.backend.enable_padding(pad_id=PAD, pad_token="[PAD]", length=context_length)
-        ids = [encoding.ids for encoding in self.backend.encode_batch(list(texts))]
-        return torch.tensor(ids, dtype=torch.int64).view(-1, context_length)
+        # The library's own padding would be a state: saved with the vocabulary, and in the way of `grow`.
+        padding = [PAD] * context_length
+        encodings = self.backend.encode_batch([_valid(text) for text in texts])
+        ids = [(encoding.ids + padding)[:context_length] for encoding in encodings]
+        return torch.tensor(ids, dtype=torch.int64).view(len(texts), context_length)
 
     def to_json(self) -> str:
         return self.backend.to_str()

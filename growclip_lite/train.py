@@ -216,7 +216,7 @@ def fit(
             if not math.isfinite(mean):
                 raise InputError(
                     f"The loss became {mean} at iteration {state.iteration}: lower the learning rate "
-                    f"(it is {config.learning_rate}) or check the pictures, then run again with --resume."
+                    f"(it is {config.learning_rate}) or check the pictures, then train again."
                 )
             state.records.append({"iteration": state.iteration, "loss": round(mean, 5)})
             losses.clear()

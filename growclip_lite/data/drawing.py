@@ -94,9 +94,7 @@ def _shape_fields() -> list[Tensor]:
         torch.maximum(u.abs(), v.abs()) - 0.76,
         torch.maximum(v - 0.62, u.abs() * 0.88 - v * 0.48 - 0.48),
         r - star,
-        torch.minimum(
-            torch.maximum(u.abs() - 0.3, v.abs() - 0.95), torch.maximum(v.abs() - 0.3, u.abs() - 0.95)
-        ),
+        torch.minimum(torch.maximum(u.abs() - 0.3, v.abs() - 0.95), torch.maximum(v.abs() - 0.3, u.abs() - 0.95)),
         heart,
         (r - 0.68).abs() - 0.24,
         (u.abs() * 1.35 + v.abs() * 0.9) - 0.9,
@@ -139,7 +137,9 @@ def kind_names(kinds: int) -> tuple[str, ...]:
     rng = np.random.default_rng(_WORLD_SEED)
     names: dict[str, None] = {}
     while len(names) < kinds:
-        a, b, c, d, e = (rng.choice(list(s)) for s in ("bdfgklmnprstvz", "aeiou", "bdgklmnprtvz", "aiou", "bdfklmnpstx"))
+        a, b, c, d, e = (
+            rng.choice(list(s)) for s in ("bdfgklmnprstvz", "aeiou", "bdgklmnprtvz", "aiou", "bdfklmnpstx")
+        )
         names[f"{a}{b}{c}{d}{e}"] = None
     return tuple(names)
 

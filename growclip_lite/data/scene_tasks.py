@@ -13,8 +13,19 @@ import numpy as np
 
 from growclip_lite.data.drawing import BACKGROUNDS, SHAPES, TEXTURES, Scenes, kind_names, render
 from growclip_lite.data.scenes import (
-    COLOUR_NAMES, GROUND, NUMBERS, PLACES, RELATIONS, SYNONYMS, Concepts, article, held_out_pair, place_of, place_objects,
-    relation_of, sample_scenes,
+    COLOUR_NAMES,
+    GROUND,
+    NUMBERS,
+    PLACES,
+    RELATIONS,
+    SYNONYMS,
+    Concepts,
+    article,
+    held_out_pair,
+    place_objects,
+    place_of,
+    relation_of,
+    sample_scenes,
 )  # fmt: skip
 from growclip_lite.data.stream import Task
 

@@ -14,14 +14,22 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from growclip_lite.data.drawing import (
-    BACKGROUNDS, COLOURS, OBJECTS, PHASES, SHAPES, TEXTURES, Scenes, kind_names, render,
+    BACKGROUNDS,
+    COLOURS,
+    OBJECTS,
+    PHASES,
+    SHAPES,
+    TEXTURES,
+    Scenes,
+    kind_names,
+    render,
 )  # fmt: skip
 from growclip_lite.data.stream import Pairs, Stream
 
@@ -73,7 +81,7 @@ def concepts_at(step: int, steps: int, kinds: int) -> Concepts:
     """
     stage = round(1 + 3 * (step - 1) / max(steps - 1, 1))
     counts = {1: (5, 5, 2, 3), 2: (8, 8, 5, 6), 3: (12, 10, 5, 6), 4: (12, 10, 5, 6)}[stage]
-    mix = {1: (1, 0, 0, 0), 2: (0.7, 0.3, 0, 0), 3: (0.5, 0.15, 0.35, 0), 4: (0.45, 0.12, 0.3, 0.13)}[stage]
+    mix = {1: (1, 0, 0, 0), 2: (0.7, 0.3, 0, 0), 3: (0.5, 0.15, 0.35, 0), 4: (0.35, 0.1, 0.37, 0.18)}[stage]
     now = max(round(kinds * 0.4 ** (steps - step)), 4)
     return Concepts(*counts, kinds=min(now, kinds), kind_share=(0.2, 0.35, 0.45, 0.55)[stage - 1], mix=mix)
 
@@ -88,7 +96,9 @@ def sample_scenes(count: int, concepts: Concepts, rng: np.random.Generator, kind
     m, shape = count, (count, OBJECTS)
     mix = np.eye(4)[KINDS_OF_SCENE.index(kind_of_scene)] if kind_of_scene else np.array(concepts.mix)
     scene = rng.choice(4, size=m, p=mix / mix.sum())
-    objects = np.select([scene == 0, scene == 1, scene == 2], [np.ones(m, int), rng.integers(2, 4, m), np.full(m, 2)], 3)
+    objects = np.select(
+        [scene == 0, scene == 1, scene == 2], [np.ones(m, int), rng.integers(2, 4, m), np.full(m, 2)], 3
+    )
     look, colour = rng.integers(concepts.shapes, size=shape), rng.integers(concepts.colours, size=shape)
     texture = rng.integers(concepts.textures, size=shape)
     # Kinds are a long tail: the k-th is drawn with a weight of (k + 5) ** -0.5.
@@ -173,7 +183,9 @@ def _word(concept: str, chance: float) -> str:
     return _pick(SYNONYMS.get(concept, (concept,)), chance)
 
 
-def noun_phrase(scenes: Scenes, i: int, slot: int, names: tuple[str, ...], chances: Iterator[float], detail: float) -> str:
+def noun_phrase(
+    scenes: Scenes, i: int, slot: int, names: tuple[str, ...], chances: Iterator[float], detail: float
+) -> str:
     """E.g. "small striped red circle"; attributes are dropped at random unless `detail` is 1."""
     look = scenes.look[i, slot]
     words = []
@@ -232,16 +244,45 @@ def make_pairs(count: int, concepts: Concepts, kinds: int, size: int, seed: list
     return Pairs(render(scenes, size, kinds).numpy(), captions)
 
 
+def near_twins(scenes: Scenes, concepts: Concepts, rng: np.random.Generator) -> list[Scenes]:
+    """Three variants of every scene, each with one thing changed: a texture (of a kind: the background),
+    a look, and the arrangement (of a single object: its place)."""
+    everywhere = np.arange(len(scenes))
+    other_texture, other_look, other_order = (scenes[everywhere] for _ in range(3))
+    named = scenes.look[:, 0] >= len(SHAPES)
+    step = rng.integers(1, concepts.textures, size=len(scenes))
+    changed = (scenes.texture[:, 0] + step) % concepts.textures
+    other_texture.texture[~named, 0] = changed[~named]
+    step = rng.integers(1, concepts.backgrounds, size=len(scenes))
+    other_texture.background[named] = ((scenes.background + step) % concepts.backgrounds)[named]
+    other_look.look[:, 0] = rng.integers(concepts.shapes, size=len(scenes))
+    single = scenes.count == 1
+    moved = scenes[everywhere]
+    place_objects(moved, rng)
+    for name in ("x", "y"):
+        values = getattr(scenes, name)
+        swapped = np.concatenate([values[:, 1:2], values[:, :1], values[:, 2:]], 1)
+        getattr(other_order, name)[:] = np.where(single[:, None], getattr(moved, name), swapped)
+    return [other_texture, other_look, other_order]
+
+
 def retrieval_pairs(count: int, concepts: Concepts, kinds: int, size: int, seed: list[int]) -> Pairs:
-    """Pairs whose captions leave nothing out and fit no other picture of the set."""
+    """Pairs in groups of four near twins, whose captions leave nothing out and fit no other picture of the set."""
     rng = np.random.default_rng(seed)
-    scenes = sample_scenes(3 * count, concepts, rng)
-    facts = captions_of(scenes, kinds, np.random.default_rng(0), detail=1.0)
-    # The same words with the chances fixed: scenes with the same facts get the same sentence here.
-    plain = [caption(scenes, i, kind_names(kinds), iter([0.0] * 40), 1.0) for i in range(len(scenes))]
-    _, first = np.unique(plain, return_index=True)
-    chosen = np.sort(first)[:count]
-    return Pairs(render(scenes[chosen], size, kinds).numpy(), [facts[i] for i in chosen])
+    # Objects of a count scene are alike, so that no single one of them can be changed.
+    concepts = replace(concepts, mix=(concepts.mix[0], 0, concepts.mix[2], 0))
+    scenes = sample_scenes(2 * count, concepts, rng)
+    variants = [scenes, *near_twins(scenes, concepts, rng)]
+    # The facts of a picture as a sentence with all chances fixed: equal facts give equal sentences.
+    plain = [[caption(v, i, kind_names(kinds), iter([0.0] * 40), 1.0) for v in variants] for i in range(len(scenes))]
+    chosen, seen = [], set()
+    for i, sentences in enumerate(plain):
+        if len(chosen) < count // 4 and len(set(sentences)) == 4 and seen.isdisjoint(sentences):
+            chosen.append(i)
+            seen.update(sentences)
+    texts = [captions_of(v[chosen], kinds, rng, detail=1.0) for v in variants]
+    images = [render(v[chosen], size, kinds).numpy() for v in variants]
+    return Pairs(np.concatenate(images), [text for part in texts for text in part])
 
 
 def cached(key: dict, make: Callable[[], Pairs]) -> Pairs:
@@ -283,7 +324,10 @@ def load_scenes(profile, seed: int) -> Stream:
             key = {"split": split, "size": size, "step": t, "of": steps, "kinds": kinds, "amount": amount,
                    "seed": own_seed, "wrong": wrong}  # fmt: skip
             parts.append(
-                cached(key, lambda c=concepts[t], a=amount, s=[code, t, own_seed], w=wrong: make_pairs(a, c, kinds, size, s, w))
+                cached(
+                    key,
+                    lambda c=concepts[t], a=amount, s=[code, t, own_seed], w=wrong: make_pairs(a, c, kinds, size, s, w),
+                )
             )
     return Stream(
         name="scenes", train=train, validation=validation,

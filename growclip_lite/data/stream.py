@@ -134,6 +134,12 @@ def check_broken(skipped: Sequence[str], total: int, where: str) -> None:
         )
 
 
+def check_seed(seed: object) -> None:
+    """Raises `InputError` unless it is a whole number that every generator of random numbers takes."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise InputError(f"The seed is {seed!r}, but must be a whole number from 0 to {2**32 - 1}.")
+
+
 def load_stream(source: str, profile: str = "laptop", seed: int = 0) -> Stream:
     """Opens a stream by the name of its source.
 
@@ -144,6 +150,7 @@ def load_stream(source: str, profile: str = "laptop", seed: int = 0) -> Stream:
     from growclip_lite.profiles import get_profile
 
     settings = get_profile(profile)
+    check_seed(seed)
     if source == "scenes":
         from growclip_lite.data.scenes import load_scenes
 

@@ -1,0 +1,96 @@
+"""How well can a task be solved at all? A supervised classifier on pictures of the same kind, one ceiling per task."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from growclip_lite.data.stream import Task
+from growclip_lite.evaluate import BATCH
+from growclip_lite.model import as_images
+from growclip_lite.train import batch_order, fast_dtype
+
+
+def small_convnet(features: int = 256) -> nn.Sequential:
+    """A plain convolutional network for pictures of 32 pixels: (B, 3, 32, 32) -> (B, features)."""
+
+    def layer(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
+        return [nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+
+    return nn.Sequential(
+        *layer(3, 32, 1), *layer(32, 64, 2), *layer(64, 64, 1), *layer(64, 128, 2), *layer(128, 128, 1),
+        *layer(128, features, 2), nn.Flatten(), nn.LazyLinear(features), nn.ReLU(),
+    )  # fmt: skip
+
+
+def question(task: Task) -> Tensor:
+    """(M, W) what the classifier is told besides the picture.
+
+    Where candidates differ from picture to picture, it needs to know what is asked: the words of
+    the first candidate before its relation word, as a bag of words. Empty for the other tasks.
+    """
+    if not task.per_picture:
+        return torch.zeros(len(task.labels), 0)
+    asked = [candidates[0][0].split()[1:3] for candidates in task.prompts]
+    words = {word: i for i, word in enumerate(sorted({word for pair in asked for word in pair}))}
+    bag = torch.zeros(len(asked), len(words))
+    for row, pair in enumerate(asked):
+        bag[row, [words[word] for word in pair]] = 1
+    return bag
+
+
+def ceilings(
+    training: list[Task], test: list[Task], iterations: int, seed: int, batch_size: int = 256
+) -> dict[str, float]:
+    """Test accuracy by task of one network with a head per task, trained on labelled pictures of all tasks.
+
+    `training` holds the same tasks as `test` on other pictures. AdamW with a one-cycle learning rate.
+    """
+    torch.manual_seed(seed)
+    trunk = small_convnet().to(memory_format=torch.channels_last)
+    trunk(torch.zeros(2, 3, *training[0].images.shape[2:]))
+    told = [question(task) for task in training]
+    classes = [len(task.prompts[0] if task.per_picture else task.prompts) for task in training]
+    heads = nn.ModuleList(
+        nn.Sequential(nn.Linear(256 + q.shape[1], 256), nn.ReLU(), nn.Linear(256, c))
+        for q, c in zip(told, classes, strict=True)
+    )
+    weights = [*trunk.parameters(), *heads.parameters()]
+    optimizer = torch.optim.AdamW(weights, lr=2e-3, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=iterations)
+    owner = np.concatenate([np.full(len(task.labels), i) for i, task in enumerate(training)])
+    row = np.concatenate([np.arange(len(task.labels)) for task in training])
+    dtype = fast_dtype("cpu")
+    batches = batch_order(len(owner), batch_size, [seed])
+    for _ in tqdm(range(iterations), desc="ceilings", leave=False):
+        index = next(batches)
+        images = np.concatenate([task.images[row[index[owner[index] == i]]] for i, task in enumerate(training)])
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            features = trunk(as_images(images).float().div(255).contiguous(memory_format=torch.channels_last)).float()
+        loss, begin = 0.0, 0
+        for i, task in enumerate(training):
+            rows = row[index[owner[index] == i]]
+            part = torch.cat([features[begin : begin + len(rows)], told[i][rows]], 1)
+            begin += len(rows)
+            target = torch.from_numpy(task.labels[rows])
+            loss = loss + F.cross_entropy(heads[i](part), target, reduction="sum") / len(index)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return {task.name: _accuracy(trunk, head, task) for task, head in zip(test, heads, strict=True)}
+
+
+@torch.inference_mode()
+def _accuracy(trunk: nn.Module, head: nn.Module, task: Task) -> float:
+    trunk.eval()
+    told, hits = question(task), 0
+    for begin in range(0, len(task.labels), BATCH):
+        part = slice(begin, begin + BATCH)
+        features = trunk(as_images(task.images[part]).float() / 255)
+        guess = head(torch.cat([features, told[part]], 1)).argmax(1)
+        hits += int((guess == torch.from_numpy(task.labels[part])).sum())
+    return hits / len(task.labels)

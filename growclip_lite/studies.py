@@ -1,0 +1,156 @@
+"""Studies: jobs over settings and seeds that write one row each to results/NAME.csv, and draw the figure.
+
+A row that is there already is not computed again, so that a study can be stopped and resumed.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from growclip_lite.architecture import Architecture
+from growclip_lite.ceilings import ceilings
+from growclip_lite.data.scene_tasks import make_tasks
+from growclip_lite.data.scenes import concepts_at
+from growclip_lite.data.stream import Stream, load_stream
+from growclip_lite.errors import InputError
+from growclip_lite.evaluate import evaluate, mean, retrieval, zero_shot_all
+from growclip_lite.grow import Run, grow, versions
+from growclip_lite.peers import from_scratch, train_fixed
+from growclip_lite.profiles import Profile, get_profile
+from growclip_lite.train import default_device
+
+# Fixed sizes for the question whether capacity matters, each with the iterations of its longest training.
+SIZES = {
+    Architecture(1, 1, 1, 1, 0, 1): 5_000,
+    Architecture(1, 2, 1, 2, 1, 2): 2_600,
+    Architecture(1, 3, 1, 3, 1, 3): 1_600,
+    Architecture(2, 3, 1, 3, 2, 3): 1_200,
+    Architecture(2, 4, 1, 4, 2, 4): 800,
+}
+# Every point of a curve is a complete training with a schedule of its own, so that all are equally fair.
+FRACTIONS = {"first": (1 / 32, 1 / 16, 1 / 8), "last": (1 / 8, 1 / 4, 1 / 2, 1)}
+
+
+def provenance(profile: Profile) -> dict[str, str]:
+    """Commit (with + where files were changed since), versions and profile of a row."""
+
+    def git(*words: str) -> str:
+        result = subprocess.run(["git", *words], capture_output=True, text=True, cwd=Path(__file__).parent)
+        return result.stdout.strip() if result.returncode == 0 else "unknown"
+
+    changed = "+" if git("status", "--porcelain", "--", ".") not in ("", "unknown") else ""
+    about = ", ".join(f"{name} {version}" for name, version in versions().items())
+    return {"profile": profile.name, "commit": git("rev-parse", "--short", "HEAD") + changed, "versions": about}
+
+
+def flat(scores: dict) -> dict[str, float]:
+    """Evaluation results as columns."""
+    columns = {f"zero_shot_{name}": value for name, value in scores["zero_shot"].items()}
+    return columns | {"zero_shot_mean": scores["zero_shot_mean"]} | scores["retrieval"]
+
+
+def done(path: Path, key: dict) -> bool:
+    """Whether `path` has a row with these values."""
+    if not path.exists():
+        return False
+    rows = pd.read_csv(path)
+    match = pd.Series(True, index=rows.index)
+    for name, value in key.items():
+        match &= rows[name] == value
+    return bool(match.any())
+
+
+def add_row(path: Path, row: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [pd.read_csv(path)] if path.exists() else []
+    partial = path.with_suffix(".partial")
+    pd.concat([*rows, pd.DataFrame([row])]).to_csv(partial, index=False, float_format="%.6g")
+    partial.replace(path)
+
+
+def growth_rows(source: str, profile: Profile, seed: int, out: Path) -> Iterable[dict]:
+    """GrowCLIP, and its final architecture from scratch with the last growth step's training budget."""
+    stream = load_stream(source, profile.name, seed)
+    report = grow(stream, profile, out / f"{stream.name}-{profile.name}-{seed}", seed=seed, resume=True)
+    last = report["steps"][-1]
+    overhead = sum(s for e in report["steps"] for name, s in e["phases"].items() if name != "train")
+    sizes = {"architecture": str(Architecture.from_dict(last["architecture"])), "parameters": last["parameters"]}
+    yield {
+        "method": "growclip", **sizes, **flat(last), "train_flops": report["total_flops"], "seconds": report["seconds"],
+        "overhead_share": overhead / report["seconds"],
+        "steps_mean": " ".join(f"{e['zero_shot_mean']:.4f}" for e in report["steps"] if e["zero_shot"]),
+    }  # fmt: skip
+    begin = time.monotonic()
+    model, cost = from_scratch(Run(stream, profile, seed, out, default_device()), report)
+    seconds = time.monotonic() - begin
+    yield {"method": "from scratch", **sizes, **flat(evaluate(model, stream)), **cost, "seconds": seconds}
+
+
+def study_growth(path: Path, profile: Profile, seeds: int, source: str) -> None:
+    """GrowCLIP against its final architecture from scratch, over seeds."""
+    for seed in tqdm(range(seeds), desc=f"growth on {source}"):
+        name = source if source in ("scenes", "emoji") else Path(source).name
+        key = {"data": name, "profile": profile.name, "seed": seed}
+        if done(path, key | {"method": "from scratch"}):
+            continue
+        for row in growth_rows(source, profile, seed, Path("runs/study")):
+            if not done(path, key | {"method": row["method"]}):
+                add_row(path, key | row | provenance(profile))
+
+
+def capacity_job(stream: Stream, profile: Profile, which: str, size: Architecture, iterations: int, seed: int) -> dict:
+    """One fixed model on the first or the last step's data, tested on that step's concepts."""
+    steps = len(stream.train)
+    step = 1 if which == "first" else steps
+    concepts = concepts_at(step, steps, profile.kinds)
+    tasks = make_tasks(concepts, profile.kinds, profile.image_size, profile.task_pictures, [6, step])
+    run = Run(stream, profile, seed, Path("runs"), default_device())
+    begin = time.monotonic()
+    model, cost = train_fixed(run, size, step, iterations, f"{which} step, {size}")
+    seconds = time.monotonic() - begin
+    scores = zero_shot_all(model, tasks)
+    result = {"zero_shot": scores, "zero_shot_mean": mean(scores), "retrieval": retrieval(model, stream.retrieval)}
+    return {**cost, **flat(result), "seconds": seconds}
+
+
+def study_capacity(path: Path, profile: Profile, seeds: int, source: str) -> None:
+    """Does the last step's data ask for more capacity than the first step's?"""
+    for seed in range(seeds):
+        stream = load_stream(source, profile.name, seed)
+        jobs = [(w, a, round(n * f)) for w, parts in FRACTIONS.items() for a, n in SIZES.items() for f in parts]
+        for which, size, iterations in tqdm(jobs, desc="capacity"):
+            key = {"step": which, "architecture": str(size), "iterations": iterations, "seed": seed}
+            if not done(path, key):
+                add_row(path, key | capacity_job(stream, profile, which, size, iterations, seed) | provenance(profile))
+
+
+def study_ceilings(path: Path, profile: Profile, seeds: int, source: str) -> None:
+    """A supervised classifier on the pictures of every zero-shot task."""
+    concepts = concepts_at(profile.growth_steps, profile.growth_steps, profile.kinds)
+    for seed in range(seeds):
+        if done(path, {"seed": seed}):
+            continue
+        training = make_tasks(concepts, profile.kinds, profile.image_size, 12 * profile.task_pictures, [7, seed])
+        stream = load_stream(source, profile.name, 0)
+        begin = time.monotonic()
+        scores = ceilings(training, stream.tasks, profile.iterations // 2, seed)
+        row = {"seed": seed, **scores, "seconds": time.monotonic() - begin}
+        add_row(path, row | provenance(profile))
+
+
+STUDIES: dict[str, Callable] = {"growth": study_growth, "capacity": study_capacity, "ceilings": study_ceilings}
+
+
+def run_study(name: str, profile: str, source: str, seeds: int, folder: Path) -> Path:
+    """Runs a study to the end and returns the path of its table. Raises `InputError` for an unknown one."""
+    if name not in STUDIES:
+        raise InputError(f"There is no study {name!r}; choose one of {', '.join(STUDIES)}.")
+    path = folder / f"{name}.csv"
+    STUDIES[name](path, get_profile(profile), seeds, source)
+    return path
