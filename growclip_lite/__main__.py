@@ -34,7 +34,8 @@ def growth_table(report: dict) -> str:
     from growclip_lite import Architecture
 
     rows = [
-        f"{'step':>4} {'pairs':>9}  {'architecture':<42} {'params':>8} {'TFLOPs':>7} {'zero-shot':>9} {'i2t R@1':>8} {'t2i R@1':>8}"
+        f"{'step':>4} {'pairs':>9}  {'architecture':<42} {'params':>8} {'TFLOPs':>7} "
+        f"{'zero-shot':>9} {'i2t R@1':>8} {'t2i R@1':>8}"
     ]
     for e in report["steps"]:
         accuracy = "-" if e["zero_shot_mean"] is None else f"{e['zero_shot_mean']:.3f}"
@@ -112,7 +113,10 @@ def run_find(args: argparse.Namespace) -> None:
         print(f"{rank:>2}. {similarity[index]:.3f}  {pairs.captions[index]}")
     if args.save:
         sheet = Image.fromarray(pairs.images[best].transpose(2, 0, 3, 1).reshape(stream.image_size, -1, 3))
-        sheet.resize((sheet.width * 4, sheet.height * 4), Image.Resampling.NEAREST).save(args.save)
+        try:
+            sheet.resize((sheet.width * 4, sheet.height * 4), Image.Resampling.NEAREST).save(args.save)
+        except ValueError as error:
+            raise InputError(f"--save {args.save} is no name of a picture ({error}); let it end in .png.") from error
         print(f"Wrote {args.save}.")
 
 
@@ -122,8 +126,21 @@ def run_study(args: argparse.Namespace) -> None:
     print(f"Wrote {run_study(args.name, args.profile, args.data, args.seeds, Path(args.results))}.")
 
 
+class Parser(argparse.ArgumentParser):
+    """Tells wrong usage like all other bad input, in one sentence."""
+
+    def error(self, message: str) -> None:
+        raise InputError(f"{message}; see `{self.prog} --help`.")
+
+
+def at_least_one(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{value} is less than 1")
+    return value
+
+
 def parser() -> argparse.ArgumentParser:
-    main_parser = argparse.ArgumentParser(prog="growclip", description="Grow a CLIP on data that grow, and use it.")
+    main_parser = Parser(prog="growclip", description="Grow a CLIP on data that grow, and use it.")
     commands = main_parser.add_subparsers(dest="command", required=True)
 
     def add(name: str, run, summary: str, *positional: str) -> argparse.ArgumentParser:
@@ -154,11 +171,11 @@ def parser() -> argparse.ArgumentParser:
     command = add("classify", run_classify, "Classify pictures among labels of your choice.", "checkpoint")
     command.add_argument("images", nargs="+")
     command.add_argument("--labels", required=True, help="comma-separated, e.g. 'a red circle,a blue square'")
-    command.add_argument("--top", type=int, default=3, help="labels to print per picture")
+    command.add_argument("--top", type=at_least_one, default=3, help="labels to print per picture")
 
     command = add("find", run_find, "Find the test pictures that fit a text best.", "checkpoint", "text")
     add_data(command)
-    command.add_argument("--top", type=int, default=5, help="pictures to find")
+    command.add_argument("--top", type=at_least_one, default=5, help="pictures to find")
     command.add_argument("--save", help="also write the pictures, side by side, to this file")
 
     command = add("study", run_study, "Run a study over seeds, one row per job; rows that are there are kept.", "name")
@@ -171,11 +188,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0, 2 for bad input (one sentence on stderr), 130 when interrupted."""
-    args = parser().parse_args(arguments)
     try:
+        args = parser().parse_args(arguments)
         args.run(args)
     except InputError as error:
-        print(f"growclip: {error}", file=sys.stderr)
+        print(f"growclip: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except OSError as error:
         place = f" ({error.filename})" if error.filename else ""

@@ -47,7 +47,7 @@ def read_json(path: Path) -> dict:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"There is no {path}; give a folder that growclip has written.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # too deeply nested JSON recurses
         raise InputError(f"{path} cannot be read ({error}); please restore it or run again.") from error
     if not isinstance(value, dict):
         raise InputError(f"{path} holds {type(value).__name__}, not a JSON object; please restore it.")

@@ -233,8 +233,8 @@ def start_report(run: Run, resume: bool) -> dict:
         old = read_json(path)
         check_schema(old, path)
         described = {
-            "data": "data source", "data_digest": "content of the data", "profile": "profile", "seed": "seed",
-            "settings": "setting of the profile",
+            "data": "data source", "profile": "profile", "seed": "seed", "settings": "setting of the profile",
+            "data_digest": "content of the data",
         }  # fmt: skip
         for name, words in described.items():
             if old.get(name) != report[name]:

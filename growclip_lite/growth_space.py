@@ -91,4 +91,5 @@ class GrowthSpace:
             )
 
     def __str__(self) -> str:
-        return f"{len(self):,} members from ({self.base}) to ({self.largest}), at most {self.budget / 1e6:.1f} MFLOPs a pair"
+        limit = f"at most {self.budget / 1e6:.1f} MFLOPs a pair"
+        return f"{len(self):,} members from ({self.base}) to ({self.largest}), {limit}"

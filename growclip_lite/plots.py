@@ -26,11 +26,20 @@ def draw_architecture(axes, architecture: dict[str, int], centre: float, scale: 
             y = level + lower - architecture[f"{name}_depth"]
             left = centre + (0.02 if side > 0 else -0.02 - width)
             axes.add_patch(plt.Rectangle((left, y), width, height, color=COLOURS[name], lw=0))
-    width = architecture["shared_width"] * scale * 2
+    width = architecture["shared_width"] * scale
     for level in range(architecture["shared_depth"]):
         axes.add_patch(
             plt.Rectangle((centre - width / 2, lower + gap + level), width, height, color=COLOURS["shared"], lw=0)
         )
+
+
+def spread(values: dict[str, float], gap: float) -> dict[str, float]:
+    """Heights for labels at `values` that lie at least `gap` apart, from the top down."""
+    heights: dict[str, float] = {}
+    above = float("inf")
+    for name, value in sorted(values.items(), key=lambda item: -item[1]):
+        above = heights[name] = min(value, above - gap)
+    return heights
 
 
 def plot_growth(report: dict, path: Path) -> None:
@@ -61,21 +70,14 @@ def plot_growth(report: dict, path: Path) -> None:
     )
     top.set_ylabel(f"blocks (width: heads of {HEAD_SIZE})", color="#333333")
     if all(entry["zero_shot"] for entry in steps):
-        for task in steps[0]["zero_shot"]:
-            values = [entry["zero_shot"][task] for entry in steps]
-            bottom.plot(x, values, color=GREY, lw=1, alpha=0.6)
-            bottom.annotate(
-                task, (x[-1], values[-1]), xytext=(6, -3), textcoords="offset points", fontsize=7.5, color=GREY
-            )
-        bottom.plot(
-            x,
-            [e["zero_shot_mean"] for e in steps],
-            "o-",
-            lw=3,
-            ms=8,
-            color=COLOURS["mean"],
-            label="zero-shot, mean of tasks",
-        )
+        last = steps[-1]["zero_shot"]
+        for task in last:
+            bottom.plot(x, [entry["zero_shot"][task] for entry in steps], color=GREY, lw=1, alpha=0.6)
+        for task, height in spread(last, gap=0.05).items():
+            style = {"fontsize": 8, "color": GREY, "va": "center"}
+            bottom.annotate(task, (x[-1], height), xytext=(8, 0), textcoords="offset points", **style)
+        means = [entry["zero_shot_mean"] for entry in steps]
+        bottom.plot(x, means, "o-", lw=3, ms=8, color=COLOURS["mean"], label="zero-shot, mean of tasks")
     recall = [entry["retrieval"]["i2t_r1"] for entry in steps]
     bottom.plot(x, recall, "D--", lw=2, ms=6, color=COLOURS["retrieval"], label="image-to-text R@1")
     bottom.legend(loc="lower right", frameon=False, fontsize=10)

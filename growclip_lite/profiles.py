@@ -54,20 +54,30 @@ LAPTOP = Profile(
     name="laptop", image_size=32, patch_size=8, context_length=24, embed_dim=64,
     growth_steps=4, scene_pairs=(8_000, 20_000, 50_000, 120_000), kinds=500, wrong_captions=0.05,
     validation_pairs=1_000, retrieval_pairs=1_000, task_pictures=1_000,
-    start=Architecture(1, 2, 1, 2, 1, 2), iterations=2_600, share_power=0.25, batch_size=256, learning_rate=0.02, warmup=50,
+    start=Architecture(1, 2, 1, 2, 1, 2), iterations=2_600, share_power=0.25, batch_size=256,
+    learning_rate=0.02, warmup=50,
     budget_power=0.7, search_share=0.04, random_members=1, evaluations=64, scoring_pairs=512,
 )  # fmt: skip
 
+STUDY = replace(LAPTOP, name="study", iterations=700, task_pictures=400)
+
 SMOKE = replace(
-    LAPTOP, name="smoke", scene_pairs=(300, 600, 1_000), growth_steps=3, kinds=24, validation_pairs=64, retrieval_pairs=100,
-    task_pictures=48, start=Architecture(1, 1, 1, 1, 1, 1), iterations=36, batch_size=64, warmup=3,
-    evaluations=6, scoring_pairs=64, random_members=1,
+    LAPTOP, name="smoke", growth_steps=3, scene_pairs=(300, 600, 1_000), kinds=24,
+    validation_pairs=64, retrieval_pairs=100, task_pictures=48,
+    start=Architecture(1, 1, 1, 1, 1, 1), iterations=36, batch_size=64, warmup=3,
+    evaluations=6, scoring_pairs=64,
+)  # fmt: skip
+
+GPU = replace(
+    LAPTOP, name="gpu", image_size=64, embed_dim=256, growth_steps=5,
+    scene_pairs=(30_000, 80_000, 200_000, 500_000, 1_000_000), kinds=2_000,
+    start=Architecture(2, 4, 2, 4, 1, 4), iterations=20_000, batch_size=1_024, scoring_pairs=2_048,
 )  # fmt: skip
 
 
 def get_profile(name: str) -> Profile:
     """The profile of that name; raises `InputError` for another."""
-    profiles = {p.name: p for p in (SMOKE, LAPTOP)}
+    profiles = {p.name: p for p in (SMOKE, STUDY, LAPTOP, GPU)}
     if name not in profiles:
         raise InputError(f"There is no profile {name!r}; choose one of {', '.join(profiles)}.")
     return profiles[name]

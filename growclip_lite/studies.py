@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from scipy.stats import bootstrap
 from tqdm.auto import tqdm
 
-from growclip_lite.architecture import Architecture
+from growclip_lite.architecture import Architecture, ModelConfig, training_flops
 from growclip_lite.ceilings import ceilings
 from growclip_lite.data.scene_tasks import make_tasks
 from growclip_lite.data.scenes import concepts_at
@@ -22,19 +24,20 @@ from growclip_lite.errors import InputError
 from growclip_lite.evaluate import evaluate, mean, retrieval, zero_shot_all
 from growclip_lite.grow import Run, grow, versions
 from growclip_lite.peers import from_scratch, train_fixed
+from growclip_lite.plots import plot_capacity
 from growclip_lite.profiles import Profile, get_profile
 from growclip_lite.train import default_device
 
-# Fixed sizes for the question whether capacity matters, each with the iterations of its longest training.
+# Fixed sizes for the question whether capacity matters, each with the most iterations it is given (some minutes).
 SIZES = {
     Architecture(1, 1, 1, 1, 0, 1): 5_000,
     Architecture(1, 2, 1, 2, 1, 2): 2_600,
     Architecture(1, 3, 1, 3, 1, 3): 1_600,
     Architecture(2, 3, 1, 3, 2, 3): 1_200,
-    Architecture(2, 4, 1, 4, 2, 4): 800,
+    Architecture(2, 4, 1, 4, 2, 4): 900,
 }
-# Every point of a curve is a complete training with a schedule of its own, so that all are equally fair.
-FRACTIONS = {"first": (1 / 32, 1 / 16, 1 / 8), "last": (1 / 8, 1 / 4, 1 / 2, 1)}
+# Training FLOPs, in units of 1e12. Every point of a curve is a complete training with a schedule of its own.
+BUDGETS = {"first": (0.25, 0.5, 1, 2, 4), "last": (4, 8, 16, 32, 48)}
 
 
 def provenance(profile: Profile) -> dict[str, str]:
@@ -104,6 +107,19 @@ def study_growth(path: Path, profile: Profile, seeds: int, source: str) -> None:
                 add_row(path, key | row | provenance(profile))
 
 
+def capacity_jobs(profile: Profile) -> list[tuple[str, Architecture, int]]:
+    """Step, architecture and iterations of every training, cheapest budgets first."""
+    sizes = ModelConfig(profile.image_size, profile.patch_size, profile.context_length, 1_000, profile.embed_dim)
+    jobs = []
+    for which, budgets in BUDGETS.items():
+        for budget in budgets:
+            for architecture, most in SIZES.items():
+                iterations = round(budget * 1e12 / training_flops(architecture, sizes, profile.batch_size))
+                if iterations <= 1.01 * most:
+                    jobs.append((which, architecture, iterations))
+    return jobs
+
+
 def capacity_job(stream: Stream, profile: Profile, which: str, size: Architecture, iterations: int, seed: int) -> dict:
     """One fixed model on the first or the last step's data, tested on that step's concepts."""
     steps = len(stream.train)
@@ -123,8 +139,7 @@ def study_capacity(path: Path, profile: Profile, seeds: int, source: str) -> Non
     """Does the last step's data ask for more capacity than the first step's?"""
     for seed in range(seeds):
         stream = load_stream(source, profile.name, seed)
-        jobs = [(w, a, round(n * f)) for w, parts in FRACTIONS.items() for a, n in SIZES.items() for f in parts]
-        for which, size, iterations in tqdm(jobs, desc="capacity"):
+        for which, size, iterations in tqdm(capacity_jobs(profile), desc="capacity"):
             key = {"step": which, "architecture": str(size), "iterations": iterations, "seed": seed}
             if not done(path, key):
                 add_row(path, key | capacity_job(stream, profile, which, size, iterations, seed) | provenance(profile))
@@ -144,6 +159,33 @@ def study_ceilings(path: Path, profile: Profile, seeds: int, source: str) -> Non
         add_row(path, row | provenance(profile))
 
 
+def interval(differences: np.ndarray) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of the mean of paired differences."""
+    result = bootstrap((differences,), np.mean, method="percentile", rng=np.random.default_rng(0), n_resamples=10_000)
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+def summary(path: Path) -> str:
+    """The growth study as a Markdown table: mean ± standard deviation over seeds, gain with its interval."""
+    rows = pd.read_csv(path)
+    lines = [
+        "| data | seeds | mean zero-shot | image-to-text R@1 | from scratch, zero-shot | gain, points (95 %) |",
+        "|---|---|---|---|---|---|",
+    ]
+    for data, part in rows.groupby("data", sort=False):
+        grown, scratch = (part[part["method"] == m].set_index("seed") for m in ("growclip", "from scratch"))
+        score = "zero_shot_mean"
+        gain = 100 * (grown[score] - scratch[score]).dropna().to_numpy()
+        low, high = interval(gain) if len(gain) > 1 else (float("nan"), float("nan"))
+        cells = [
+            f"{t[c].mean():.3f} ± {t[c].std():.3f}" for t, c in ((grown, score), (grown, "i2t_r1"), (scratch, score))
+        ]
+        lines.append(
+            f"| {data} | {len(grown)} | {' | '.join(cells)} | {gain.mean():+.1f} ({low:+.1f} to {high:+.1f}) |"
+        )
+    return "\n".join(lines)
+
+
 STUDIES: dict[str, Callable] = {"growth": study_growth, "capacity": study_capacity, "ceilings": study_ceilings}
 
 
@@ -153,4 +195,8 @@ def run_study(name: str, profile: str, source: str, seeds: int, folder: Path) ->
         raise InputError(f"There is no study {name!r}; choose one of {', '.join(STUDIES)}.")
     path = folder / f"{name}.csv"
     STUDIES[name](path, get_profile(profile), seeds, source)
+    if name == "capacity":
+        rows = pd.read_csv(path)
+        tasks = load_stream(source, profile, 0).tasks
+        plot_capacity(rows, path.with_suffix(".png"), sum(task.chance for task in tasks) / len(tasks))
     return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,6 +128,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         data = path.read_bytes()
         if path.name == "report.json":
-            data = json.dumps(without_time(json.loads(data))).encode()
+            with suppress(ValueError):  # some tests break it
+                data = json.dumps(without_time(json.loads(data))).encode()
         contents[str(path.relative_to(folder))] = data
     return contents

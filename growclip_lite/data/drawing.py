@@ -41,10 +41,11 @@ _WORLD_SEED = 2023  # the looks and names of the kinds are the same for every st
 
 @dataclass
 class Scenes:
-    """M scenes as arrays: `kind_of_scene`, `background`, `phase` (of the background), `light` and `count` are (M,), the rest (M, OBJECTS).
+    """M scenes as arrays.
 
-    `look` counts the basic shapes first, then the named kinds. `x`, `y` and `radius` are in half
-    picture sides, from -1 to 1; `angle` in radians. `kind_of_scene` is an index into `scenes.KINDS_OF_SCENE`.
+    `kind_of_scene` (an index into `scenes.KINDS_OF_SCENE`), `background`, `phase` (of the background),
+    `light` and `count` are (M,), the rest (M, OBJECTS). `look` counts the basic shapes first, then the
+    named kinds. `x`, `y` and `radius` are in half picture sides, from -1 to 1; `angle` in radians.
     """
 
     kind_of_scene: np.ndarray

@@ -1,0 +1,571 @@
+"""The command line: what it prints and writes, and that bad input costs one sentence and nothing else."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from growclip_lite import GrowCLIP, evaluate, load_stream, profiles
+from growclip_lite.__main__ import main
+from growclip_lite.checkpoint import SCHEMA
+from growclip_lite.data import emoji
+from growclip_lite.evaluate import embed_images, embed_texts
+from growclip_lite.tokenizer import Tokenizer
+from tiny import COLOURS, THINGS, files_of, tiny_pairs, tiny_profile
+
+grow_module = sys.modules["growclip_lite.grow"]  # the package gives this name to the function
+PAIRS = 96
+
+
+@pytest.fixture(autouse=True)
+def tiny_smoke_profile(monkeypatch: pytest.MonkeyPatch):
+    """The profile `smoke` is even smaller here; the others are as they are."""
+    original = profiles.get_profile
+
+    def get_profile(name: str):
+        return tiny_profile(iterations=6, growth_steps=2, evaluations=2) if name == "smoke" else original(name)
+
+    monkeypatch.setattr(profiles, "get_profile", get_profile)
+    monkeypatch.setattr(grow_module, "get_profile", get_profile)
+
+
+def png(picture: Image.Image, format: str = "PNG") -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, format)
+    return buffer.getvalue()
+
+
+def make_folder(folder: Path, pictures: dict[int, bytes] | None = None, **columns: Callable[[int], object]) -> Path:
+    """A user's folder of `PAIRS` coloured pictures; `columns` and single `pictures` replace the usual ones."""
+    pairs, _ = tiny_pairs(PAIRS, THINGS, seed=5)
+    folder.mkdir(parents=True)
+    for i, image in enumerate(pairs.images):
+        data = (pictures or {}).get(i) or png(Image.fromarray(image.transpose(1, 2, 0)))
+        (folder / f"{i}.png").write_bytes(data)
+    rows = [{"image": f"{i}.png", "caption": pairs.captions[i]} for i in range(PAIRS)]
+    rows = [row | {name: str(make(i)) for name, make in columns.items()} for i, row in enumerate(rows)]
+    with open(folder / "captions.csv", "w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, rows[0].keys())
+        table.writeheader()
+        table.writerows(rows)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A good folder with labels. Read only."""
+    names = list(COLOURS)
+    colours = tiny_pairs(PAIRS, THINGS, seed=5)[1]
+    return make_folder(tmp_path_factory.mktemp("user") / "pictures", label=lambda i: names[colours[i]])
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tiny_run) -> Path:
+    """A good checkpoint. Read only."""
+    return tiny_run[1] / "step_3"
+
+
+def picture_file(path: Path, colour: str) -> Path:
+    Image.new("RGB", (12, 12), COLOURS[colour]).save(path)
+    return path
+
+
+# ---- what the commands do
+
+
+def test_grow_writes_a_run_and_prints_a_table(folder: Path, tmp_path: Path, capsys):
+    out = tmp_path / "run"
+    assert main(["grow", "--data", str(folder), "--profile", "smoke", "--seed", "1", "--out", str(out)]) == 0
+    report = json.loads((out / "report.json").read_text())
+    assert [entry["step"] for entry in report["steps"]] == [1, 2] and report["seed"] == 1
+    assert (out / "growth.png").read_bytes().startswith(b"\x89PNG") and (out / "step_2" / "config.json").exists()
+    printed = capsys.readouterr()
+    assert printed.err == "" and "architecture" in printed.out and str(out / "report.json") in printed.out
+    table = [line for line in printed.out.splitlines() if line.split()[:1] in (["1"], ["2"])]
+    assert len(table) == 2 and f"{report['steps'][1]['retrieval']['i2t_r1']:.3f}" in table[1]
+
+    before = files_of(out)
+    assert main(["grow", "--data", str(folder), "--profile", "smoke", "--seed", "1", "--out", str(out), "--resume"]) == 0
+    assert files_of(out) == before
+
+
+def test_evaluate_prints_the_scores(checkpoint: Path, folder: Path, capsys):
+    command = ["evaluate", str(checkpoint), "--data", str(folder), "--profile", "smoke"]
+    assert main([*command, "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert scores == evaluate(GrowCLIP.from_pretrained(checkpoint), load_stream(str(folder), "smoke"))
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert f"{scores['zero_shot']['label']:.3f}  (chance 0.250)" in printed and "i2t_r1" in printed
+
+
+def test_classify_finds_the_colour(checkpoint: Path, tmp_path: Path, capsys):
+    files = [str(picture_file(tmp_path / f"{colour}.png", colour)) for colour in ("red", "blue")]
+    labels = ", ".join(f"{colour} circle" for colour in COLOURS)
+    assert main(["classify", str(checkpoint), *files, "--labels", labels, "--top", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[0] for line in lines] == files
+    assert [line.split(": ")[1].split()[0] for line in lines] == ["red", "blue"]
+    assert all(line.count("%") == 2 for line in lines)
+
+
+def test_find_prints_captions_from_best_to_worst(checkpoint: Path, folder: Path, tmp_path: Path, capsys):
+    sheet = tmp_path / "found.png"
+    command = ["find", str(checkpoint), "a blue circle", "--data", str(folder), "--profile", "smoke", "--top", "3"]
+    assert main([*command, "--save", str(sheet)]) == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    model, pairs = GrowCLIP.from_pretrained(checkpoint), load_stream(str(folder), "smoke").retrieval
+    similarity = (embed_images(model, pairs.images) @ embed_texts(model, ["a blue circle"]).T)[:, 0]
+    best = similarity.argsort(descending=True)[:3].tolist()
+    assert lines == [f" {rank}. {similarity[i]:.3f}  {pairs.captions[i]}" for rank, i in enumerate(best, 1)]
+    found = np.asarray(Image.open(sheet))[::4, ::4].transpose(2, 0, 1)
+    assert str(sheet) in last and np.array_equal(found, np.concatenate(pairs.images[best], axis=2))
+
+
+def test_any_text_can_be_asked_for(checkpoint: Path, folder: Path, capsys):
+    for text in ("", "一只红色的猫 🐈", "word " * 5000, "\udcff half a character"):
+        assert main(["find", str(checkpoint), text, "--data", str(folder), "--profile", "smoke", "--top", "1"]) == 0
+    assert capsys.readouterr().out.count(" 1. ") == 4
+
+
+def run_python(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "growclip_lite", *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_a_real_process_ends_with_the_right_status(checkpoint: Path, tmp_path: Path):
+    picture_file(tmp_path / "red.png", "red")
+    good = run_python("classify", str(checkpoint), "red.png", "--labels", "red circle,blue circle", cwd=tmp_path)
+    assert (good.returncode, good.stderr) == (0, "") and good.stdout.startswith("red.png: red circle")
+    bad = run_python("classify", str(checkpoint), "none.png", "--labels", "red circle,blue circle", cwd=tmp_path)
+    assert (bad.returncode, bad.stdout) == (2, "")
+    assert bad.stderr == "growclip: none.png cannot be read as a picture: No such file or directory.\n"
+
+
+def test_an_interruption_is_no_traceback(folder: Path, tmp_path: Path, monkeypatch, capsys):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(grow_module, "fit", interrupt)
+    assert main(["grow", "--data", str(folder), "--profile", "smoke", "--out", str(tmp_path / "run")]) == 130
+    assert capsys.readouterr().err == "growclip: interrupted; the same command with --resume goes on.\n"
+
+
+# ---- odd input that is fine
+
+GOOD_PICTURES = {
+    "CMYK": png(Image.new("CMYK", (9, 9), (0, 255, 255, 0)), "JPEG"),
+    "palette": png(Image.new("RGB", (9, 9), "red").quantize(4), "GIF"),
+    "16 bit": png(Image.fromarray(np.full((9, 9), 32768, np.uint16))),
+    "one pixel": png(Image.new("RGB", (1, 1), "red")),
+    "transparent": png(Image.new("RGBA", (9, 9), (255, 0, 0, 0))),
+}
+GOOD_CAPTIONS = {
+    "very long": "word " * 20_000,
+    "other script": "一只红色的猫",
+    "right to left": "قطة حمراء",
+    "emoji": "🐈 👩‍👩‍👧 ❤️",
+    "control characters": "a\x07b\x00c",
+    "special tokens": "[PAD] [START]",
+}
+
+
+def grow_folder(folder: Path, out: Path) -> dict:
+    assert main(["grow", "--data", str(folder), "--profile", "smoke", "--out", str(out)]) == 0
+    return json.loads((out / "report.json").read_text())
+
+
+def test_odd_pictures_are_accepted(tmp_path: Path):
+    mine = make_folder(tmp_path / "mine", dict(enumerate(GOOD_PICTURES.values())))
+    assert grow_folder(mine, tmp_path / "run")["skipped"] == []
+
+
+def test_odd_captions_are_accepted(tmp_path: Path):
+    captions = list(GOOD_CAPTIONS.values())
+    pairs, _ = tiny_pairs(PAIRS, THINGS, seed=5)
+    # Every fifth pair is odd, so that odd captions are in training, validation and test.
+    mine = make_folder(tmp_path / "mine", caption=lambda i: pairs.captions[i] if i % 5 else captions[i // 5 % len(captions)])
+    report = grow_folder(mine, tmp_path / "run")
+    assert report["skipped"] == [] and report["steps"][-1]["retrieval"]["i2t_r10"] > 0
+
+
+def test_a_truncated_picture_among_good_ones_is_skipped_and_named(tmp_path: Path, capsys):
+    broken = png(Image.effect_noise((40, 40), 80), "JPEG")[:-100]
+    report = grow_folder(make_folder(tmp_path / "mine", {7: broken}), tmp_path / "run")
+    assert len(report["skipped"]) == 1 and report["skipped"][0].startswith("7.png: ")
+    assert "1 pictures could not be used" in capsys.readouterr().out
+
+
+def test_empty_captions_are_skipped_and_named(tmp_path: Path):
+    mine = make_folder(tmp_path / "mine", caption=lambda i: " " if i == 4 else f"thing {i}")
+    assert grow_folder(mine, tmp_path / "run")["skipped"] == ["row 6: empty caption"]
+
+
+def test_duplicate_rows_count_once(tmp_path: Path):
+    mine = make_folder(tmp_path / "mine")
+    once = grow_folder(mine, tmp_path / "once")
+    table = (mine / "captions.csv").read_text(encoding="utf-8")
+    (mine / "captions.csv").write_text(table + table.split("\n", 1)[1], encoding="utf-8")
+    twice = grow_folder(mine, tmp_path / "twice")
+    assert [e["samples_total"] for e in once["steps"]] == [e["samples_total"] for e in twice["steps"]]
+
+
+def test_one_class_only_gives_no_task(tmp_path: Path):
+    report = grow_folder(make_folder(tmp_path / "mine", label=lambda i: "cat"), tmp_path / "run")
+    assert report["steps"][-1]["zero_shot"] == {} and report["steps"][-1]["zero_shot_mean"] is None
+
+
+def test_a_step_without_a_validation_pair_of_its_own_is_fine(tmp_path: Path):
+    mine = make_folder(
+        tmp_path / "mine", step=lambda i: 1 + i % 3, split=lambda i: "val" if i % 9 == 0 else "test" if i % 9 == 4 else "train"
+    )
+    assert len(grow_folder(mine, tmp_path / "run")["steps"]) == 3
+
+
+# ---- bad input
+
+
+class Case:
+    """One kind of bad input.
+
+    `arrange(bench)` prepares it and returns the arguments; `words` must occur in the message.
+    `kept` names the complete files that may be written before the fault shows.
+    """
+
+    def __init__(self, name: str, arrange: Callable, words: str, kept: tuple[str, ...] = ()) -> None:
+        self.name, self.arrange, self.words, self.kept = name, arrange, words, kept
+
+
+class Bench:
+    """What a case may use: an empty folder `path`, good material to spoil, and a `patch`."""
+
+    def __init__(self, path: Path, folder: Path, checkpoint: Path, run: Path, patch: pytest.MonkeyPatch) -> None:
+        self.path, self.folder, self.good_checkpoint, self.run, self.patch = path, folder, checkpoint, run, patch
+
+    def grow(self, data: object, *more: str, out: object = None) -> list[str]:
+        return ["grow", "--data", str(data), "--profile", "smoke", "--out", str(out or self.path / "out"), *more]
+
+    def spoiled(self, **columns: Callable[[int], object]) -> list[str]:
+        return self.grow(make_folder(self.path / "mine", **columns))
+
+    def table(self, text: bytes) -> list[str]:
+        (self.path / "mine").mkdir()
+        (self.path / "mine" / "captions.csv").write_bytes(text)
+        return self.grow(self.path / "mine")
+
+    def pictures(self, spoil: Callable[[int], bool]) -> list[str]:
+        return self.grow(make_folder(self.path / "mine", {i: b"hello" for i in range(PAIRS) if spoil(i)}))
+
+    def shard(self, cut: int | None = None, name: str = "a.tar") -> list[str]:
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as tar:
+            for i in range(60):
+                for suffix, data in (("png", png(Image.new("RGB", (9, 9), (i, i, i)))), ("txt", b"thing %d" % i)):
+                    member = tarfile.TarInfo(f"{i:03d}.{suffix}")
+                    member.size = len(data)
+                    tar.addfile(member, io.BytesIO(data))
+        (self.path / "a.tar").write_bytes(buffer.getvalue()[:cut])
+        return self.grow(self.path / name)
+
+    def finished(self, change: Callable[[Path], object], *more: str, data: object = None) -> list[str]:
+        """A finished run, changed."""
+        shutil.copytree(self.run, self.path / "out")
+        change(self.path / "out")
+        return self.grow(data or self.folder, *more)
+
+    def report(self, **changes: object) -> list[str]:
+        def change(out: Path) -> None:
+            report = json.loads((out / "report.json").read_text())
+            (out / "report.json").write_text(json.dumps(report | changes))
+
+        return self.finished(change, "--resume")
+
+    def unfinished(self, state: bytes) -> list[str]:
+        """A run whose second step is to be resumed from `state`."""
+
+        def change(out: Path) -> None:
+            report = json.loads((out / "report.json").read_text())
+            report["steps"].pop()
+            (out / "report.json").write_text(json.dumps(report))
+            (out / "training.safetensors").write_bytes(state)
+
+        return self.finished(change, "--resume")
+
+    def checkpoint(self, change: Callable[[Path], object], labels: str = "a,b") -> list[str]:
+        """A checkpoint, changed, to classify a good picture."""
+        shutil.copytree(self.good_checkpoint, self.path / "checkpoint")
+        change(self.path / "checkpoint")
+        picture_file(self.path / "red.png", "red")
+        return ["classify", str(self.path / "checkpoint"), str(self.path / "red.png"), "--labels", labels]
+
+    def config(self, change: Callable[[dict], object]) -> list[str]:
+        def apply(folder: Path) -> None:
+            config = json.loads((folder / "config.json").read_text())
+            change(config)
+            (folder / "config.json").write_text(json.dumps(config))
+
+        return self.checkpoint(apply)
+
+    def tensors(self, change: Callable[[dict[str, torch.Tensor]], object]) -> list[str]:
+        def apply(folder: Path) -> None:
+            tensors = load_file(folder / "model.safetensors")
+            change(tensors)
+            save_file(tensors, folder / "model.safetensors")
+
+        return self.checkpoint(apply)
+
+    def write(self, name: str, data: bytes) -> list[str]:
+        return self.checkpoint(lambda folder: (folder / name).write_bytes(data))
+
+    def classify(self, picture: bytes | None = None, labels: str = "a,b", *more: str) -> list[str]:
+        if picture is not None:
+            (self.path / "picture.png").write_bytes(picture)
+        return ["classify", str(self.good_checkpoint), str(self.path / "picture.png"), "--labels", labels, *more]
+
+    def find(self, *more: str, profile: str = "smoke") -> list[str]:
+        return ["find", str(self.good_checkpoint), "a cat", "--data", str(self.folder), "--profile", profile, *more]
+
+    def full_disk(self, name: str) -> list[str]:
+        """The disk is full once a file whose name contains `name` is written: half of it gets through."""
+        for method in ("write_bytes", "write_text"):
+            original = getattr(Path, method)
+
+            def write(path: Path, data, original=original, **options):
+                if name not in path.name:
+                    return original(path, data, **options)
+                original(path, data[: len(data) // 2], **options)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+            self.patch.setattr(Path, method, write)
+        return self.grow(self.folder)
+
+    def no_font(self) -> list[str]:
+        self.patch.setattr(emoji, "FONT_PATHS", ())
+        self.patch.setattr(emoji.shutil, "which", lambda name: None)
+        return self.grow("emoji")
+
+    def diverging(self) -> list[str]:
+        original = grow_module.begin_step
+
+        def begin(*arguments):
+            model, found = original(*arguments)
+            with torch.no_grad():
+                model.image_projection.fill_(float("nan"))
+            return model, found
+
+        self.patch.setattr(grow_module, "begin_step", begin)
+        return self.grow(self.folder)
+
+
+def set_in(part: str, name: str, value: object) -> Callable[[Bench], list[str]]:
+    return lambda bench: bench.config(lambda config: config[part].update({name: value}))
+
+
+def state_of_schema(schema: int) -> bytes:
+    from safetensors.torch import save
+
+    return save({"a": torch.zeros(1)}, metadata={"about": json.dumps({"schema": schema, "step": 2})})
+
+
+CASES = [
+    # the command itself
+    Case("no command", lambda b: [], "required: command"),
+    Case("unknown command", lambda b: ["glow"], "invalid choice: 'glow'"),
+    Case("unknown option", lambda b: b.grow(b.folder, "--fast"), "unrecognized arguments: --fast"),
+    Case("no out", lambda b: ["grow", "--data", str(b.folder)], "required: --out"),
+    Case("seed in words", lambda b: b.grow(b.folder, "--seed", "one"), "argument --seed: invalid int value: 'one'"),
+    Case("negative seed", lambda b: b.grow(b.folder, "--seed=-1"), "The seed is -1, but must be"),
+    Case("huge seed", lambda b: b.grow(b.folder, "--seed", "9" * 30), "must be a whole number from 0"),
+    Case("unknown profile", lambda b: b.grow(b.folder, "--profile", "tiny"), "There is no profile 'tiny'; choose one of"),
+    Case("unknown source", lambda b: b.grow("scenery"), "There is no data source 'scenery'; give scenes, emoji"),
+    # folders
+    Case("missing folder", lambda b: b.grow(b.path / "none"), "There is no data source"),
+    Case("empty folder", lambda b: (b.path / "mine").mkdir() or b.grow(b.path / "mine"), "has no captions.csv"),
+    Case("empty table", lambda b: b.table(b""), "is empty; it needs a first line"),
+    Case("header only", lambda b: b.table(b"image,caption\n"), "no row with an image and a caption"),
+    Case("missing columns", lambda b: b.table(b"file,text\na.png,cat\n"), "lacks the column image and caption"),
+    Case("missing column", lambda b: b.table(b"image,text\na.png,cat\n"), "lacks the column caption"),
+    Case("not UTF-8", lambda b: b.table("image,caption\na.png,Bär\n".encode("latin-1")), "not UTF-8 text"),
+    Case("unquoted comma", lambda b: b.table(b"image,caption\na.png,cat, red\n"), "in double quotes"),
+    Case("no valid picture", lambda b: b.pictures(lambda i: True), f"{PAIRS} of {PAIRS} pictures"),
+    Case("too many broken", lambda b: b.pictures(lambda i: i % 4 == 0), "(first: 0.png: not a picture in a known format)"),
+    Case("picture outside", lambda b: b.spoiled(image=lambda i: "../secret.png"), "must be a path within the folder"),
+    Case("no caption", lambda b: b.spoiled(caption=lambda i: ""), "no row with an image and a caption"),
+    Case("same caption", lambda b: b.spoiled(caption=lambda i: "a cat"), "same caption for all test pairs"),
+    Case("unknown split", lambda b: b.spoiled(split=lambda i: "dev"), "has the split 'dev'; it must be train, val or test"),
+    Case("too few pairs", lambda b: b.spoiled(split=lambda i: "train" if i < 6 else "test"), "training pairs in the first"),
+    Case("step in words", lambda b: b.spoiled(step=lambda i: "one"), "has the step 'one'; steps must be 1, 2, 3"),
+    Case("step zero", lambda b: b.spoiled(step=lambda i: i % 2), "has the step '0'"),
+    Case("step without data", lambda b: b.spoiled(step=lambda i: (1, 3)[i % 2]), "Growth step 2 has no training pair"),
+    Case(
+        "steps without validation data",
+        lambda b: b.spoiled(step=lambda i: 1 + i // 32, split=lambda i: "val" if i > 80 else "train"),
+        "no validation pair in growth steps 1 and 2",
+    ),
+    # shards and emoji
+    Case("missing shard", lambda b: b.shard(name="{a..b}.tar"), "b.tar; check the name and the numbers"),
+    Case("truncated shard", lambda b: b.shard(cut=20_000), "a.tar cannot be read"),
+    Case("shard without samples", lambda b: (b.path / "z.tar").write_bytes(bytes(10240)) and b.grow(b.path / "z.tar"), "no usable"),
+    Case("odd braces", lambda b: b.grow("{000..009.tar"), "brace notation"),
+    Case("no emoji font", Bench.no_font, "There is no colour-emoji font; install one"),
+    # the folder of results
+    Case("out is a file", lambda b: b.grow(b.folder, out=b.folder / "0.png"), "holds no run; please give another one"),
+    Case("out below a file", lambda b: b.grow(b.folder, out=b.folder / "0.png" / "run"), "cannot read or write"),
+    Case("out of something else", lambda b: b.grow(b.folder, out=b.folder), "is not an empty folder and holds no run"),
+    Case("resume something else", lambda b: b.grow(b.folder, "--resume", out=b.folder), "is not an empty folder and holds no"),
+    Case("out holds a run", lambda b: b.finished(lambda out: None), "holds a run already; give --resume"),
+    Case("resume another seed", lambda b: b.finished(lambda out: None, "--resume", "--seed", "2"), "a run with another seed"),
+    Case(
+        "resume other data of the same name",
+        lambda b: b.finished(
+            lambda out: None, "--resume", data=make_folder(b.path / b.folder.name, caption=lambda i: f"thing {i}")
+        ),
+        "a run with another content of the data",
+    ),
+    Case("resume other data", lambda b: b.finished(lambda out: None, "--resume", data=make_folder(b.path / "x")), "another data"),
+    Case("resume another profile", lambda b: b.report(profile="laptop"), "a run with another profile"),
+    Case("resume other settings", lambda b: b.report(settings={}), "a run with another setting"),
+    Case("resume a later schema", lambda b: b.report(schema=99), "has schema 99, but this version reads up to"),
+    Case(
+        "resume a broken report",
+        lambda b: b.finished(lambda out: (out / "report.json").write_text('{"schema": 1, '), "--resume"),
+        "report.json cannot be read",
+    ),
+    Case("resume a truncated state", lambda b: b.unfinished(state_of_schema(1)[:-2]), "training.safetensors is damaged"),
+    Case("resume garbage", lambda b: b.unfinished(b"hello" * 100), "delete it to train this growth step again"),
+    Case("resume a later state", lambda b: b.unfinished(state_of_schema(SCHEMA + 1)), "please update growclip-lite"),
+    Case(
+        "resume without the checkpoint",
+        lambda b: b.finished(
+            lambda out: (shutil.rmtree(out / "step_1"), shutil.rmtree(out / "step_2")), "--resume"
+        ),
+        "There is no",
+    ),
+    Case("full disk at the report", lambda b: b.full_disk("report"), "No space left on device"),
+    Case("full disk at the state", lambda b: b.full_disk("training"), "No space left on device", ("report.json",)),
+    Case(
+        "full disk at the checkpoint",
+        lambda b: b.full_disk("model"),
+        "No space left on device",
+        ("report.json", "metrics.jsonl", "training.safetensors"),
+    ),
+    Case("loss is no number", Bench.diverging, "The loss became nan at iteration", ("report.json",)),
+    # checkpoints
+    Case("missing checkpoint", lambda b: ["classify", str(b.path / "none"), "x.png", "--labels", "a,b"], "There is no"),
+    Case("checkpoint is a file", lambda b: ["classify", str(b.folder / "0.png"), "x.png", "--labels", "a,b"], "config.json"),
+    Case("config missing", lambda b: b.checkpoint(lambda f: (f / "config.json").unlink()), "config.json; give a folder"),
+    Case("config not JSON", lambda b: b.write("config.json", b"{'a': 1}"), "config.json cannot be read"),
+    Case("config not text", lambda b: b.write("config.json", b"\xff\xfe"), "config.json cannot be read"),
+    Case("config a list", lambda b: b.write("config.json", b"[]"), "holds list, not a JSON object"),
+    Case("config deeply nested", lambda b: b.write("config.json", b"[" * 200_000), "config.json cannot be read"),
+    Case("config without schema", lambda b: b.config(lambda c: c.pop("schema")), "no valid schema number"),
+    Case("config of a later schema", lambda b: b.config(lambda c: c.update(schema=SCHEMA + 1)), "please update growclip-lite"),
+    Case("schema true", lambda b: b.config(lambda c: c.update(schema=True)), "no valid schema number"),
+    Case("config without sizes", lambda b: b.config(lambda c: c.pop("model")), "lacks the architecture or the model's sizes"),
+    Case("unknown dimension", set_in("architecture", "audio_depth", 1), "Architecture needs exactly the fields"),
+    Case("unknown size", set_in("model", "heads", 1), "ModelConfig needs exactly the fields"),
+    Case("missing dimension", lambda b: b.config(lambda c: c["architecture"].pop("text_depth")), "needs exactly the fields"),
+    Case("architecture a list", lambda b: b.config(lambda c: c.update(architecture=[1])), "needs exactly the fields"),
+    Case("wrong type", set_in("architecture", "image_depth", "2"), "image_depth is '2', but must be a whole number"),
+    Case("fraction", set_in("architecture", "image_depth", 1.5), "image_depth is 1.5"),
+    Case("negative", set_in("architecture", "text_width", -1), "text_width is -1"),
+    Case("huge", set_in("architecture", "shared_width", 10**9), "shared_width is 1000000000"),
+    Case("boolean", set_in("model", "embed_dim", True), "embed_dim is True"),
+    Case("huge vocabulary", set_in("model", "vocab_size", 10**12), "vocab_size is 1000000000000"),
+    Case("patch does not divide", set_in("model", "patch_size", 16), "power of two that divides image_size"),
+    Case("weights missing", lambda b: b.checkpoint(lambda f: (f / "model.safetensors").unlink()), "There is no"),
+    Case("weights empty", lambda b: b.write("model.safetensors", b""), "model.safetensors is damaged"),
+    Case("weights garbage", lambda b: b.write("model.safetensors", b"\xff" * 1000), "model.safetensors is damaged"),
+    Case(
+        "weights truncated",
+        lambda b: b.checkpoint(lambda f: os.truncate(f / "model.safetensors", 3000)),
+        "model.safetensors is damaged",
+    ),
+    Case("tensor missing", lambda b: b.tensors(lambda t: t.pop("text.token")), "lacks the tensor text.token"),
+    Case("tensor unknown", lambda b: b.tensors(lambda t: t.update(extra=torch.zeros(1))), "unknown tensor extra"),
+    Case("tensor of another shape", set_in("model", "embed_dim", 32), "the tensor image_projection is (16, 32)"),
+    Case("tensor of another type", lambda b: b.tensors(lambda t: t.update(logit_scale=torch.zeros((), dtype=torch.half))), "float16"),
+    Case("tokenizer missing", lambda b: b.checkpoint(lambda f: (f / "tokenizer.json").unlink()), "not a readable tokenizer"),
+    Case("tokenizer broken", lambda b: b.write("tokenizer.json", b'{"version"'), "not a readable tokenizer file"),
+    Case(
+        "tokenizer of another checkpoint",
+        lambda b: b.write("tokenizer.json", Tokenizer.train(["some other words"]).to_json().encode()),
+        "the files belong to different checkpoints",
+    ),
+    # using a checkpoint
+    Case("missing picture", lambda b: b.classify(), "cannot be read as a picture: No such file or directory"),
+    Case("no picture", lambda b: b.classify(b"hello"), "not a picture in a known format"),
+    Case("picture cut", lambda b: b.classify(png(Image.effect_noise((40, 40), 80))[:-200]), "cannot be read as a picture"),
+    Case("one label", lambda b: b.classify(b"", "cat"), "names fewer than two different labels"),
+    Case("same label twice", lambda b: b.classify(b"", "cat, cat,"), "names fewer than two different labels"),
+    Case("no label", lambda b: b.classify(b"", " , "), "separate them by commas"),
+    Case("top 0", lambda b: b.classify(b"", "a,b", "--top", "0"), "argument --top: 0 is less than 1"),
+    Case("find top -1", lambda b: b.find("--top=-1"), "argument --top: -1 is less than 1"),
+    Case("find other pictures", lambda b: b.find(profile="laptop"), "give the profile that it was trained with"),
+    Case("find saves no picture", lambda b: b.find("--save", str(b.path / "found.xyz")), "let it end in .png"),
+    Case("find saves nowhere", lambda b: b.find("--save", str(b.path / "none" / "a.png")), "No such file or directory"),
+    Case(
+        "evaluate other pictures",
+        lambda b: ["evaluate", str(b.good_checkpoint), "--data", str(b.folder), "--json"],
+        "The checkpoint takes 8-pixel pictures",
+    ),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished_run(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on the good folder, with the `smoke` of this file. Read only."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    profile = tiny_profile(iterations=6, growth_steps=2, evaluations=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(profiles, "get_profile", lambda name: profile)
+        grow_module.grow(load_stream(str(folder), "smoke"), profile, out)
+    return out
+
+
+def test_there_are_many_cases():
+    assert len({case.name for case in CASES}) == len(CASES) >= 40
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_bad_input_costs_one_sentence_and_nothing_else(
+    case: Case, tmp_path: Path, folder: Path, checkpoint: Path, finished_run: Path, monkeypatch, capsys
+):
+    with monkeypatch.context() as patch:
+        arguments = case.arrange(Bench(tmp_path, folder, checkpoint, finished_run, patch))
+        before, others = files_of(tmp_path), (files_of(folder), files_of(checkpoint))
+        capsys.readouterr()
+        assert main(arguments) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("growclip: ") and printed.count("\n") == 1 and printed.endswith(".\n")
+    assert case.words in printed
+    after = files_of(tmp_path)
+    assert {Path(name).name for name in after.keys() - before.keys()} <= set(case.kept)
+    assert before.items() <= after.items() and (files_of(folder), files_of(checkpoint)) == others
+
+
+@pytest.mark.parametrize("name", ["training", "model", "report"])
+def test_a_run_goes_on_once_there_is_space_again(name: str, tmp_path: Path, folder: Path, finished_run: Path, monkeypatch):
+    bench = Bench(tmp_path, folder, None, None, monkeypatch)
+    with monkeypatch.context() as bench.patch:
+        assert main(bench.full_disk(name)) == 2
+    assert main(bench.grow(folder, "--resume")) == 0
+    after = files_of(tmp_path / "out")
+    del after["growth.png"]
+    assert after == files_of(finished_run)
