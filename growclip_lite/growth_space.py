@@ -2,15 +2,16 @@
 
 Our reading of the paper's "dynamic growth space": the space is re-centred on the present
 architecture at every step; every dimension stays or grows by up to `reach` units and never shrinks;
-both the reach and the budget of FLOPs follow the growth of the data.
+both the reach and the budget of FLOPs follow the growth of the data. *How much* to grow is thus
+given by the amount of data; *where* to grow is left to the search, among members of similar cost.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -20,13 +21,14 @@ from growclip_lite.errors import InputError
 
 @dataclass(frozen=True)
 class GrowthSpace:
-    """All architectures from `base` up to `reach` units larger per dimension within `budget` FLOPs.
+    """All architectures from `base` up to `reach` units larger per dimension, from `floor` to `budget` FLOPs.
 
-    `budget` counts the forward FLOPs of one pair, as `forward_flops` does.
+    `floor` and `budget` count the forward FLOPs of one pair, as `forward_flops` does.
     """
 
     base: Architecture
     reach: int
+    floor: float
     budget: float
     config: ModelConfig
 
@@ -34,10 +36,15 @@ class GrowthSpace:
     def at_step(cls, base: Architecture, config: ModelConfig, data_ratio: float, power: float) -> GrowthSpace:
         """The space when the data have grown by `data_ratio` = |D_t| / |D_{t-1}|.
 
-        Our reading: budget = FLOPs(base) * data_ratio ** power; one unit of reach per doubling of the data.
+        Our reading: budget = FLOPs(base) * data_ratio ** power, of whose increase a member spends at
+        least half; one unit of reach per doubling of the data. Where the increase is too small for
+        any growth, the base itself is the only member.
         """
+        cost = forward_flops(base, config)
+        budget = cost * data_ratio**power
         reach = max(1, round(math.log2(data_ratio)))
-        return cls(base, reach, forward_flops(base, config) * data_ratio**power, config)
+        space = cls(base, reach, (cost + budget) / 2, budget, config)
+        return space if space.members else cls(base, reach, cost, cost, config)
 
     @property
     def largest(self) -> Architecture:
@@ -45,51 +52,40 @@ class GrowthSpace:
         return Architecture(*(size + self.reach for size in self.base.sizes))
 
     def __contains__(self, architecture: Architecture) -> bool:
-        grown = architecture.contains(self.base) and self.largest.contains(architecture)
-        return grown and self._distinct(architecture) and forward_flops(architecture, self.config) <= self.budget
-
-    def _distinct(self, architecture: Architecture) -> bool:
+        if not (architecture.contains(self.base) and self.largest.contains(architecture)):
+            return False
         # Without shared blocks their width means nothing: one of the equal architectures is enough.
-        return architecture.shared_depth > 0 or architecture.shared_width == self.base.shared_width
+        if not architecture.shared_depth and architecture.shared_width != self.base.shared_width:
+            return False
+        return self.floor <= forward_flops(architecture, self.config) <= self.budget
 
-    def members(self) -> Iterator[Architecture]:
-        """All members, from the base upwards."""
+    @cached_property
+    def members(self) -> list[Architecture]:
+        """All members, in lexical order of their dimensions."""
         ranges = (range(size, size + self.reach + 1) for size in self.base.sizes)
-        return (a for a in itertools.starmap(Architecture, itertools.product(*ranges)) if a in self)
+        return [a for a in itertools.starmap(Architecture, itertools.product(*ranges)) if a in self]
 
     def __len__(self) -> int:
-        return sum(1 for _ in self.members())
+        return len(self.members)
 
     def sample(self, rng: np.random.Generator) -> Architecture:
-        """A member drawn uniformly (by rejection; the base itself is always a member)."""
-        while True:
-            steps = rng.integers(self.reach + 1, size=len(self.base.sizes))
-            member = Architecture(*(int(s) for s in np.add(self.base.sizes, steps)))
-            if member in self:
-                return member
+        """A member, all with equal chance."""
+        return self.members[rng.integers(len(self))]
 
     def mutate(self, member: Architecture, rng: np.random.Generator) -> Architecture:
-        """A neighbour: one dimension, drawn at random, one unit more or less; the member itself if none is allowed."""
-        moves = [(d, s) for d in range(len(member.sizes)) for s in (-1, 1)]
-        for index in rng.permutation(len(moves)):
-            dimension, step = moves[index]
-            sizes = list(member.sizes)
-            sizes[dimension] += step
-            if self.base.sizes[dimension] <= sizes[dimension] <= self.largest.sizes[dimension]:
-                neighbour = Architecture(*sizes)
-                if neighbour in self:
-                    return neighbour
-        return member
+        """A member at most two units away (one more here, one less there); the member itself if there is none."""
+        near = [m for m in self.members if 0 < np.abs(np.subtract(m.sizes, member.sizes)).sum() <= 2]
+        return near[rng.integers(len(near))] if near else member
 
     def check(self, architecture: Architecture) -> None:
         """Raises `InputError` where the architecture is outside the space."""
         if architecture not in self:
             raise InputError(
                 f"The architecture ({architecture}) is outside the growth space: every dimension must lie between "
-                f"({self.base}) and ({self.largest}), at {forward_flops(architecture, self.config):,} of at most "
-                f"{self.budget:,.0f} FLOPs a pair."
+                f"({self.base}) and ({self.largest}), at {self.floor:,.0f} to {self.budget:,.0f} FLOPs a pair "
+                f"(it has {forward_flops(architecture, self.config):,})."
             )
 
     def __str__(self) -> str:
-        limit = f"at most {self.budget / 1e6:.1f} MFLOPs a pair"
-        return f"{len(self):,} members from ({self.base}) to ({self.largest}), {limit}"
+        cost = f"{self.floor / 1e6:.1f} to {self.budget / 1e6:.1f} MFLOPs a pair"
+        return f"{len(self):,} members between ({self.base}) and ({self.largest}), {cost}"

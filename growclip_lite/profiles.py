@@ -54,9 +54,9 @@ LAPTOP = Profile(
     name="laptop", image_size=32, patch_size=8, context_length=24, embed_dim=64,
     growth_steps=4, scene_pairs=(8_000, 20_000, 50_000, 120_000), kinds=500, wrong_captions=0.05,
     validation_pairs=1_000, retrieval_pairs=1_000, task_pictures=1_000,
-    start=Architecture(1, 2, 1, 2, 1, 2), iterations=2_600, share_power=0.25, batch_size=256,
+    start=Architecture(1, 2, 1, 2, 1, 2), iterations=2_200, share_power=0.25, batch_size=256,
     learning_rate=0.02, warmup=50,
-    budget_power=0.7, search_share=0.04, random_members=1, evaluations=64, scoring_pairs=512,
+    budget_power=0.5, search_share=0.04, random_members=1, evaluations=64, scoring_pairs=512,
 )  # fmt: skip
 
 STUDY = replace(LAPTOP, name="study", iterations=700, task_pictures=400)

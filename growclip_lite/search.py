@@ -124,7 +124,7 @@ def propose(space: GrowthSpace, scored: list[Score], at_most: int, rng: np.rando
     `scored` grows while this runs; mutations start from the best quarter of what is in it.
     """
     if len(space) <= at_most:
-        yield from space.members()
+        yield from space.members
         return
     seen: set[Architecture] = set()
     for number in range(at_most):

@@ -94,7 +94,7 @@ class FakeModel:
         self.encoded: list[str] = []
 
     def encode_image(self, images: torch.Tensor) -> torch.Tensor:
-        return F.normalize(torch.tensor([self.pictures[int(image[0, 0, 0])] for image in images]), dim=-1)
+        return F.normalize(torch.tensor([self.pictures[int(image[0, 0, 0])] for image in images], dtype=torch.float32), dim=-1)
 
     def tokenize(self, texts: list[str]) -> torch.Tensor:
         return torch.tensor([[self.known.index(text)] for text in texts])
@@ -102,7 +102,7 @@ class FakeModel:
     def encode_text(self, tokens: torch.Tensor) -> torch.Tensor:
         names = [self.known[int(row[0])] for row in tokens]
         self.encoded += names
-        return F.normalize(torch.tensor([self.texts[name] for name in names]), dim=-1)
+        return F.normalize(torch.tensor([self.texts[name] for name in names], dtype=torch.float32), dim=-1)
 
 
 def fake_images(*numbers: int) -> np.ndarray:
