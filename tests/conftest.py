@@ -6,10 +6,10 @@ os.environ["TQDM_DISABLE"] = "1"  # progress bars share stderr with the messages
 
 import pytest
 import torch
+from tiny import tiny_profile, tiny_stream
 
 from growclip_lite import train
 from growclip_lite.grow import grow
-from tiny import tiny_profile, tiny_stream
 
 
 @pytest.fixture(scope="session", autouse=True)

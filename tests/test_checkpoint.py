@@ -11,16 +11,24 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tiny import files_of, tiny_model, weights_equal
 
 from growclip_lite import Architecture, GrowCLIP
 from growclip_lite.checkpoint import (
-    SCHEMA, check_tensors, load_model, load_training, read_about, read_json, save_model, save_training, write_atomically,
+    SCHEMA,
+    check_tensors,
+    load_model,
+    load_training,
+    read_about,
+    read_json,
+    save_model,
+    save_training,
+    write_atomically,
     write_json,
-)  # fmt: skip
+)
 from growclip_lite.errors import InputError
 from growclip_lite.tokenizer import Tokenizer
 from growclip_lite.train import TrainConfig, TrainingState
-from tiny import files_of, tiny_model, weights_equal
 
 ABOUT = {"data": "tiny", "profile": "smoke", "seed": 0, "step": 1}
 ARCHITECTURES = [Architecture(1, 1, 1, 1, 1, 1), Architecture(2, 1, 1, 2, 0, 1), Architecture(1, 2, 2, 1, 2, 3)]
@@ -150,36 +158,58 @@ def cut(folder: Path, size: int) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        pytest.param(lambda f: change_tensors(f, lambda t: t.pop("logit_scale")), "lacks the tensor logit_scale", id="missing"),
-        pytest.param(lambda f: change_tensors(f, lambda t: t.update(z=torch.ones(1))), "unknown tensor z", id="unknown"),
         pytest.param(
-            lambda f: change_tensors(f, lambda t: t.update({"text.token": t["text.token"][:-1].clone()})), "text.token is", id="shape"
+            lambda f: change_tensors(f, lambda t: t.pop("logit_scale")), "lacks the tensor logit_scale", id="missing"
         ),
         pytest.param(
-            lambda f: change_tensors(f, lambda t: t.update(logit_scale=torch.tensor(1.0, dtype=torch.float64))), "float64", id="type"
+            lambda f: change_tensors(f, lambda t: t.update(z=torch.ones(1))), "unknown tensor z", id="unknown"
+        ),
+        pytest.param(
+            lambda f: change_tensors(f, lambda t: t.update({"text.token": t["text.token"][:-1].clone()})),
+            "text.token is",
+            id="shape",
+        ),
+        pytest.param(
+            lambda f: change_tensors(f, lambda t: t.update(logit_scale=torch.tensor(1.0, dtype=torch.float64))),
+            "float64",
+            id="type",
         ),
         pytest.param(lambda f: cut(f, 4), "is damaged", id="cut in the length"),
         pytest.param(lambda f: cut(f, 100), "is damaged", id="cut in the header"),
         pytest.param(lambda f: cut(f, (f / "model.safetensors").stat().st_size - 1), "is damaged", id="last byte cut"),
         pytest.param(lambda f: (f / "config.json").write_text("{"), "config.json cannot be read", id="broken JSON"),
         pytest.param(lambda f: (f / "config.json").write_text("3"), "not a JSON object", id="no object"),
-        pytest.param(lambda f: change_config(f, lambda c: c.update(schema=SCHEMA + 1)), "please update", id="later schema"),
+        pytest.param(
+            lambda f: change_config(f, lambda c: c.update(schema=SCHEMA + 1)), "please update", id="later schema"
+        ),
         pytest.param(lambda f: change_config(f, lambda c: c.update(schema=0)), "no valid schema", id="schema 0"),
         pytest.param(lambda f: change_config(f, lambda c: c.update(schema="1")), "no valid schema", id="schema a text"),
         pytest.param(
-            lambda f: change_config(f, lambda c: c["architecture"].update(image_width=10**6)), "image_width is 1000000", id="huge"
+            lambda f: change_config(f, lambda c: c["architecture"].update(image_width=10**6)),
+            "image_width is 1000000",
+            id="huge",
         ),
         pytest.param(
-            lambda f: change_config(f, lambda c: c["architecture"].update(image_depth=64)), "lacks the tensor", id="large"
+            lambda f: change_config(f, lambda c: c["architecture"].update(image_depth=64)),
+            "lacks the tensor",
+            id="large",
         ),
-        pytest.param(lambda f: change_config(f, lambda c: c["model"].update(embed_dim=None)), "embed_dim is None", id="no number"),
-        pytest.param(lambda f: change_config(f, lambda c: c["model"].update(layers=3)), "exactly the fields", id="unknown field"),
-        pytest.param(lambda f: change_config(f, lambda c: c.update(model="small")), "exactly the fields", id="no sizes"),
         pytest.param(
-            lambda f: (f / "tokenizer.json").write_text(Tokenizer.train(["other"]).to_json()), "different checkpoints", id="tokenizer"
+            lambda f: change_config(f, lambda c: c["model"].update(embed_dim=None)), "embed_dim is None", id="no number"
+        ),
+        pytest.param(
+            lambda f: change_config(f, lambda c: c["model"].update(layers=3)), "exactly the fields", id="unknown field"
+        ),
+        pytest.param(
+            lambda f: change_config(f, lambda c: c.update(model="small")), "exactly the fields", id="no sizes"
+        ),
+        pytest.param(
+            lambda f: (f / "tokenizer.json").write_text(Tokenizer.train(["other"]).to_json()),
+            "different checkpoints",
+            id="tokenizer",
         ),
     ],
-)  # fmt: skip
+)
 def test_damage_is_told_in_one_sentence(folder: Path, damage, message: str):
     damage(folder)
     with pytest.raises(InputError, match=message) as error:

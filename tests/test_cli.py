@@ -19,6 +19,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from tiny import COLOURS, THINGS, files_of, tiny_pairs, tiny_profile
 
 from growclip_lite import GrowCLIP, evaluate, load_stream, profiles
 from growclip_lite.__main__ import main
@@ -26,7 +27,6 @@ from growclip_lite.checkpoint import SCHEMA
 from growclip_lite.data import emoji
 from growclip_lite.evaluate import embed_images, embed_texts
 from growclip_lite.tokenizer import Tokenizer
-from tiny import COLOURS, THINGS, files_of, tiny_pairs, tiny_profile
 
 grow_module = sys.modules["growclip_lite.grow"]  # the package gives this name to the function
 PAIRS = 96
@@ -100,7 +100,9 @@ def test_grow_writes_a_run_and_prints_a_table(folder: Path, tmp_path: Path, caps
     assert len(table) == 2 and f"{report['steps'][1]['retrieval']['i2t_r1']:.3f}" in table[1]
 
     before = files_of(out)
-    assert main(["grow", "--data", str(folder), "--profile", "smoke", "--seed", "1", "--out", str(out), "--resume"]) == 0
+    assert (
+        main(["grow", "--data", str(folder), "--profile", "smoke", "--seed", "1", "--out", str(out), "--resume"]) == 0
+    )
     assert files_of(out) == before
 
 
@@ -200,7 +202,9 @@ def test_odd_captions_are_accepted(tmp_path: Path):
     captions = list(GOOD_CAPTIONS.values())
     pairs, _ = tiny_pairs(PAIRS, THINGS, seed=5)
     # Every fifth pair is odd, so that odd captions are in training, validation and test.
-    mine = make_folder(tmp_path / "mine", caption=lambda i: pairs.captions[i] if i % 5 else captions[i // 5 % len(captions)])
+    mine = make_folder(
+        tmp_path / "mine", caption=lambda i: pairs.captions[i] if i % 5 else captions[i // 5 % len(captions)]
+    )
     report = grow_folder(mine, tmp_path / "run")
     assert report["skipped"] == [] and report["steps"][-1]["retrieval"]["i2t_r10"] > 0
 
@@ -233,7 +237,9 @@ def test_one_class_only_gives_no_task(tmp_path: Path):
 
 def test_a_step_without_a_validation_pair_of_its_own_is_fine(tmp_path: Path):
     mine = make_folder(
-        tmp_path / "mine", step=lambda i: 1 + i % 3, split=lambda i: "val" if i % 9 == 0 else "test" if i % 9 == 4 else "train"
+        tmp_path / "mine",
+        step=lambda i: 1 + i % 3,
+        split=lambda i: "val" if i % 9 == 0 else "test" if i % 9 == 4 else "train",
     )
     assert len(grow_folder(mine, tmp_path / "run")["steps"]) == 3
 
@@ -392,7 +398,9 @@ CASES = [
     Case("seed in words", lambda b: b.grow(b.folder, "--seed", "one"), "argument --seed: invalid int value: 'one'"),
     Case("negative seed", lambda b: b.grow(b.folder, "--seed=-1"), "The seed is -1, but must be"),
     Case("huge seed", lambda b: b.grow(b.folder, "--seed", "9" * 30), "must be a whole number from 0"),
-    Case("unknown profile", lambda b: b.grow(b.folder, "--profile", "tiny"), "There is no profile 'tiny'; choose one of"),
+    Case(
+        "unknown profile", lambda b: b.grow(b.folder, "--profile", "tiny"), "There is no profile 'tiny'; choose one of"
+    ),
     Case("unknown source", lambda b: b.grow("scenery"), "There is no data source 'scenery'; give scenes, emoji"),
     # folders
     Case("missing folder", lambda b: b.grow(b.path / "none"), "There is no data source"),
@@ -404,12 +412,22 @@ CASES = [
     Case("not UTF-8", lambda b: b.table("image,caption\na.png,Bär\n".encode("latin-1")), "not UTF-8 text"),
     Case("unquoted comma", lambda b: b.table(b"image,caption\na.png,cat, red\n"), "in double quotes"),
     Case("no valid picture", lambda b: b.pictures(lambda i: True), f"{PAIRS} of {PAIRS} pictures"),
-    Case("too many broken", lambda b: b.pictures(lambda i: i % 4 == 0), "(first: 0.png: not a picture in a known format)"),
+    Case(
+        "too many broken", lambda b: b.pictures(lambda i: i % 4 == 0), "(first: 0.png: not a picture in a known format)"
+    ),
     Case("picture outside", lambda b: b.spoiled(image=lambda i: "../secret.png"), "must be a path within the folder"),
     Case("no caption", lambda b: b.spoiled(caption=lambda i: ""), "no row with an image and a caption"),
     Case("same caption", lambda b: b.spoiled(caption=lambda i: "a cat"), "same caption for all test pairs"),
-    Case("unknown split", lambda b: b.spoiled(split=lambda i: "dev"), "has the split 'dev'; it must be train, val or test"),
-    Case("too few pairs", lambda b: b.spoiled(split=lambda i: "train" if i < 6 else "test"), "training pairs in the first"),
+    Case(
+        "unknown split",
+        lambda b: b.spoiled(split=lambda i: "dev"),
+        "has the split 'dev'; it must be train, val or test",
+    ),
+    Case(
+        "too few pairs",
+        lambda b: b.spoiled(split=lambda i: "train" if i < 6 else "test"),
+        "training pairs in the first",
+    ),
     Case("step in words", lambda b: b.spoiled(step=lambda i: "one"), "has the step 'one'; steps must be 1, 2, 3"),
     Case("step zero", lambda b: b.spoiled(step=lambda i: i % 2), "has the step '0'"),
     Case("step without data", lambda b: b.spoiled(step=lambda i: (1, 3)[i % 2]), "Growth step 2 has no training pair"),
@@ -421,16 +439,28 @@ CASES = [
     # shards and emoji
     Case("missing shard", lambda b: b.shard(name="{a..b}.tar"), "b.tar; check the name and the numbers"),
     Case("truncated shard", lambda b: b.shard(cut=20_000), "a.tar cannot be read"),
-    Case("shard without samples", lambda b: (b.path / "z.tar").write_bytes(bytes(10240)) and b.grow(b.path / "z.tar"), "no usable"),
+    Case(
+        "shard without samples",
+        lambda b: (b.path / "z.tar").write_bytes(bytes(10240)) and b.grow(b.path / "z.tar"),
+        "no usable",
+    ),
     Case("odd braces", lambda b: b.grow("{000..009.tar"), "brace notation"),
     Case("no emoji font", Bench.no_font, "There is no colour-emoji font; install one"),
     # the folder of results
     Case("out is a file", lambda b: b.grow(b.folder, out=b.folder / "0.png"), "holds no run; please give another one"),
     Case("out below a file", lambda b: b.grow(b.folder, out=b.folder / "0.png" / "run"), "cannot read or write"),
     Case("out of something else", lambda b: b.grow(b.folder, out=b.folder), "is not an empty folder and holds no run"),
-    Case("resume something else", lambda b: b.grow(b.folder, "--resume", out=b.folder), "is not an empty folder and holds no"),
+    Case(
+        "resume something else",
+        lambda b: b.grow(b.folder, "--resume", out=b.folder),
+        "is not an empty folder and holds no",
+    ),
     Case("out holds a run", lambda b: b.finished(lambda out: None), "holds a run already; give --resume"),
-    Case("resume another seed", lambda b: b.finished(lambda out: None, "--resume", "--seed", "2"), "a run with another seed"),
+    Case(
+        "resume another seed",
+        lambda b: b.finished(lambda out: None, "--resume", "--seed", "2"),
+        "a run with another seed",
+    ),
     Case(
         "resume other data of the same name",
         lambda b: b.finished(
@@ -438,7 +468,11 @@ CASES = [
         ),
         "a run with another content of the data",
     ),
-    Case("resume other data", lambda b: b.finished(lambda out: None, "--resume", data=make_folder(b.path / "x")), "another data"),
+    Case(
+        "resume other data",
+        lambda b: b.finished(lambda out: None, "--resume", data=make_folder(b.path / "x")),
+        "another data",
+    ),
     Case("resume another profile", lambda b: b.report(profile="laptop"), "a run with another profile"),
     Case("resume other settings", lambda b: b.report(settings={}), "a run with another setting"),
     Case("resume a later schema", lambda b: b.report(schema=99), "has schema 99, but this version reads up to"),
@@ -447,14 +481,14 @@ CASES = [
         lambda b: b.finished(lambda out: (out / "report.json").write_text('{"schema": 1, '), "--resume"),
         "report.json cannot be read",
     ),
-    Case("resume a truncated state", lambda b: b.unfinished(state_of_schema(1)[:-2]), "training.safetensors is damaged"),
+    Case(
+        "resume a truncated state", lambda b: b.unfinished(state_of_schema(1)[:-2]), "training.safetensors is damaged"
+    ),
     Case("resume garbage", lambda b: b.unfinished(b"hello" * 100), "delete it to train this growth step again"),
     Case("resume a later state", lambda b: b.unfinished(state_of_schema(SCHEMA + 1)), "please update growclip-lite"),
     Case(
         "resume without the checkpoint",
-        lambda b: b.finished(
-            lambda out: (shutil.rmtree(out / "step_1"), shutil.rmtree(out / "step_2")), "--resume"
-        ),
+        lambda b: b.finished(lambda out: (shutil.rmtree(out / "step_1"), shutil.rmtree(out / "step_2")), "--resume"),
         "There is no",
     ),
     Case("full disk at the report", lambda b: b.full_disk("report"), "No space left on device"),
@@ -468,19 +502,37 @@ CASES = [
     Case("loss is no number", Bench.diverging, "The loss became nan at iteration", ("report.json",)),
     # checkpoints
     Case("missing checkpoint", lambda b: ["classify", str(b.path / "none"), "x.png", "--labels", "a,b"], "There is no"),
-    Case("checkpoint is a file", lambda b: ["classify", str(b.folder / "0.png"), "x.png", "--labels", "a,b"], "config.json"),
-    Case("config missing", lambda b: b.checkpoint(lambda f: (f / "config.json").unlink()), "config.json; give a folder"),
+    Case(
+        "checkpoint is a file",
+        lambda b: ["classify", str(b.folder / "0.png"), "x.png", "--labels", "a,b"],
+        "config.json",
+    ),
+    Case(
+        "config missing", lambda b: b.checkpoint(lambda f: (f / "config.json").unlink()), "config.json; give a folder"
+    ),
     Case("config not JSON", lambda b: b.write("config.json", b"{'a': 1}"), "config.json cannot be read"),
     Case("config not text", lambda b: b.write("config.json", b"\xff\xfe"), "config.json cannot be read"),
     Case("config a list", lambda b: b.write("config.json", b"[]"), "holds list, not a JSON object"),
     Case("config deeply nested", lambda b: b.write("config.json", b"[" * 200_000), "config.json cannot be read"),
     Case("config without schema", lambda b: b.config(lambda c: c.pop("schema")), "no valid schema number"),
-    Case("config of a later schema", lambda b: b.config(lambda c: c.update(schema=SCHEMA + 1)), "please update growclip-lite"),
+    Case(
+        "config of a later schema",
+        lambda b: b.config(lambda c: c.update(schema=SCHEMA + 1)),
+        "please update growclip-lite",
+    ),
     Case("schema true", lambda b: b.config(lambda c: c.update(schema=True)), "no valid schema number"),
-    Case("config without sizes", lambda b: b.config(lambda c: c.pop("model")), "lacks the architecture or the model's sizes"),
+    Case(
+        "config without sizes",
+        lambda b: b.config(lambda c: c.pop("model")),
+        "lacks the architecture or the model's sizes",
+    ),
     Case("unknown dimension", set_in("architecture", "audio_depth", 1), "Architecture needs exactly the fields"),
     Case("unknown size", set_in("model", "heads", 1), "ModelConfig needs exactly the fields"),
-    Case("missing dimension", lambda b: b.config(lambda c: c["architecture"].pop("text_depth")), "needs exactly the fields"),
+    Case(
+        "missing dimension",
+        lambda b: b.config(lambda c: c["architecture"].pop("text_depth")),
+        "needs exactly the fields",
+    ),
     Case("architecture a list", lambda b: b.config(lambda c: c.update(architecture=[1])), "needs exactly the fields"),
     Case("wrong type", set_in("architecture", "image_depth", "2"), "image_depth is '2', but must be a whole number"),
     Case("fraction", set_in("architecture", "image_depth", 1.5), "image_depth is 1.5"),
@@ -500,8 +552,16 @@ CASES = [
     Case("tensor missing", lambda b: b.tensors(lambda t: t.pop("text.token")), "lacks the tensor text.token"),
     Case("tensor unknown", lambda b: b.tensors(lambda t: t.update(extra=torch.zeros(1))), "unknown tensor extra"),
     Case("tensor of another shape", set_in("model", "embed_dim", 32), "the tensor image_projection is (16, 32)"),
-    Case("tensor of another type", lambda b: b.tensors(lambda t: t.update(logit_scale=torch.zeros((), dtype=torch.half))), "float16"),
-    Case("tokenizer missing", lambda b: b.checkpoint(lambda f: (f / "tokenizer.json").unlink()), "not a readable tokenizer"),
+    Case(
+        "tensor of another type",
+        lambda b: b.tensors(lambda t: t.update(logit_scale=torch.zeros((), dtype=torch.half))),
+        "float16",
+    ),
+    Case(
+        "tokenizer missing",
+        lambda b: b.checkpoint(lambda f: (f / "tokenizer.json").unlink()),
+        "not a readable tokenizer",
+    ),
     Case("tokenizer broken", lambda b: b.write("tokenizer.json", b'{"version"'), "not a readable tokenizer file"),
     Case(
         "tokenizer of another checkpoint",
@@ -511,7 +571,9 @@ CASES = [
     # using a checkpoint
     Case("missing picture", lambda b: b.classify(), "cannot be read as a picture: No such file or directory"),
     Case("no picture", lambda b: b.classify(b"hello"), "not a picture in a known format"),
-    Case("picture cut", lambda b: b.classify(png(Image.effect_noise((40, 40), 80))[:-200]), "cannot be read as a picture"),
+    Case(
+        "picture cut", lambda b: b.classify(png(Image.effect_noise((40, 40), 80))[:-200]), "cannot be read as a picture"
+    ),
     Case("one label", lambda b: b.classify(b"", "cat"), "names fewer than two different labels"),
     Case("same label twice", lambda b: b.classify(b"", "cat, cat,"), "names fewer than two different labels"),
     Case("no label", lambda b: b.classify(b"", " , "), "separate them by commas"),
@@ -525,7 +587,7 @@ CASES = [
         lambda b: ["evaluate", str(b.good_checkpoint), "--data", str(b.folder), "--json"],
         "The checkpoint takes 8-pixel pictures",
     ),
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")
@@ -561,7 +623,9 @@ def test_bad_input_costs_one_sentence_and_nothing_else(
 
 
 @pytest.mark.parametrize("name", ["training", "model", "report"])
-def test_a_run_goes_on_once_there_is_space_again(name: str, tmp_path: Path, folder: Path, finished_run: Path, monkeypatch):
+def test_a_run_goes_on_once_there_is_space_again(
+    name: str, tmp_path: Path, folder: Path, finished_run: Path, monkeypatch
+):
     bench = Bench(tmp_path, folder, None, None, monkeypatch)
     with monkeypatch.context() as bench.patch:
         assert main(bench.full_disk(name)) == 2

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny import THINGS, files_of, tiny_profile, tiny_stream, weights_equal, without_time
 
 from growclip_lite import Architecture, GrowCLIP, evaluate, train
 from growclip_lite import grow as grow_function
@@ -21,7 +22,6 @@ from growclip_lite.errors import InputError
 from growclip_lite.growth_space import GrowthSpace
 from growclip_lite.tokenizer import Tokenizer
 from growclip_lite.train import fast_dtype
-from tiny import THINGS, files_of, tiny_profile, tiny_stream, weights_equal, without_time
 
 grow_module = sys.modules["growclip_lite.grow"]  # the package gives this name to the function
 SEED = 3
@@ -302,7 +302,9 @@ def test_the_growth_space_follows_the_data(tmp_path: Path, monkeypatch):
     ratios = []
     original = GrowthSpace.at_step
     monkeypatch.setattr(
-        GrowthSpace, "at_step", lambda base, config, ratio, power: ratios.append(ratio) or original(base, config, ratio, power)
+        GrowthSpace,
+        "at_step",
+        lambda base, config, ratio, power: ratios.append(ratio) or original(base, config, ratio, power),
     )
     grow_function(tiny_stream(), tiny_profile(iterations=3), tmp_path / "run")
     assert ratios == [2.0, 1.5]

@@ -15,11 +15,13 @@ from growclip_lite.errors import InputError
 CONFIG = ModelConfig(image_size=16, patch_size=4, context_length=10, vocab_size=50, embed_dim=16)
 SMALL = Architecture(1, 1, 1, 1, 1, 1)
 UNSHARED = Architecture(2, 1, 1, 2, 0, 1)
+COST, FREE = forward_flops(SMALL, CONFIG), float("inf")
 SPACES = {
-    "tight": GrowthSpace(SMALL, 1, 1.5 * forward_flops(SMALL, CONFIG), CONFIG),
-    "without limit": GrowthSpace(SMALL, 1, float("inf"), CONFIG),
-    "no room": GrowthSpace(SMALL, 1, forward_flops(SMALL, CONFIG), CONFIG),
-    "unshared": GrowthSpace(UNSHARED, 2, 3 * forward_flops(UNSHARED, CONFIG), CONFIG),
+    "as in a run": GrowthSpace.at_step(SMALL, CONFIG, 2, power=0.7),
+    "tight": GrowthSpace(SMALL, reach=1, floor=0, budget=1.5 * COST, config=CONFIG),
+    "without limit": GrowthSpace(SMALL, reach=1, floor=0, budget=FREE, config=CONFIG),
+    "no room": GrowthSpace.at_step(SMALL, CONFIG, 1, power=0.7),
+    "unshared": GrowthSpace(UNSHARED, reach=2, floor=0, budget=3 * forward_flops(UNSHARED, CONFIG), config=CONFIG),
 }
 each_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 
@@ -30,36 +32,37 @@ def brute_force(space: GrowthSpace) -> set[tuple[int, ...]]:
     for steps in itertools.product(range(space.reach + 1), repeat=6):
         sizes = tuple(size + step for size, step in zip(space.base.sizes, steps, strict=True))
         meaningless = sizes[4] == 0 and sizes[5] != space.base.shared_width
-        if not meaningless and forward_flops(Architecture(*sizes), space.config) <= space.budget:
+        cost = forward_flops(Architecture(*sizes), space.config)
+        if not meaningless and space.floor <= cost <= space.budget:
             found.add(sizes)
     return found
 
 
 @each_space
 def test_members_equal_brute_force(space: GrowthSpace):
-    members = list(space.members())
+    members = space.members
     assert {member.sizes for member in members} == brute_force(space)
     assert len(members) == len(set(members)) == len(space)
-    assert members[0] == space.base
+    assert members == sorted(members)
 
 
 @each_space
 def test_membership_agrees_with_enumeration(space: GrowthSpace):
-    members = set(space.members())
+    members = set(space.members)
     for sizes in itertools.product(*(range(max(size - 1, 1), size + space.reach + 2) for size in space.base.sizes[:4])):
         candidate = Architecture(*sizes, space.base.shared_depth, space.base.shared_width)
         assert (candidate in space) == (candidate in members)
 
 
 @each_space
-def test_nothing_shrinks_and_nothing_exceeds_the_budget(space: GrowthSpace):
-    for member in space.members():
+def test_nothing_shrinks_and_all_keep_to_the_budget(space: GrowthSpace):
+    for member in space.members:
         assert member.contains(space.base) and space.largest.contains(member)
-        assert forward_flops(member, CONFIG) <= space.budget
+        assert space.floor <= forward_flops(member, CONFIG) <= space.budget
 
 
 def test_the_width_of_no_shared_blocks_is_counted_once():
-    without = [member for member in SPACES["unshared"].members() if member.shared_depth == 0]
+    without = [member for member in SPACES["unshared"].members if member.shared_depth == 0]
     assert {member.shared_width for member in without} == {UNSHARED.shared_width}
 
 
@@ -69,26 +72,34 @@ def test_the_supernet_contains_all_and_may_exceed_the_budget():
     assert forward_flops(space.largest, CONFIG) > space.budget and space.largest not in space
 
 
-@pytest.mark.parametrize(("ratio", "reach"), [(1.0, 1), (1.4, 1), (2.0, 1), (4.0, 2), (8.0, 3), (10.0, 3)])
+@pytest.mark.parametrize(("ratio", "reach"), [(1.4, 1), (2.0, 1), (4.0, 2), (8.0, 3), (10.0, 3)])
 def test_reach_and_budget_grow_with_the_data(ratio: float, reach: int):
     space = GrowthSpace.at_step(SMALL, CONFIG, ratio, power=0.5)
-    assert space.reach == reach
-    assert space.budget == pytest.approx(forward_flops(SMALL, CONFIG) * ratio**0.5)
-    assert space.base in space
+    assert space.reach == reach and space.budget == pytest.approx(COST * ratio**0.5)
+    # Members spend at least half of the increase, so that amount decides how much grows, and the search where.
+    assert space.floor == pytest.approx(COST + (space.budget - COST) / 2) and SMALL not in space
 
 
-def test_more_data_allow_more_and_power_zero_allows_nothing():
-    sizes = [len(GrowthSpace.at_step(SMALL, CONFIG, ratio, power=0.7)) for ratio in (1.5, 2, 4, 8)]
+def test_more_data_allow_more():
+    spaces = [GrowthSpace.at_step(SMALL, CONFIG, ratio, power=0.7) for ratio in (1.5, 2, 4, 8)]
+    sizes = [len(space) for space in spaces]
     assert sizes == sorted(set(sizes))
-    assert list(GrowthSpace.at_step(SMALL, CONFIG, 8, power=0).members()) == [SMALL]
+    largest = [max(forward_flops(member, CONFIG) for member in space.members) for space in spaces]
+    assert largest == sorted(set(largest))
+
+
+@pytest.mark.parametrize(("ratio", "power"), [(1.0, 0.7), (1.001, 0.7), (8.0, 0.0)])
+def test_too_little_room_leaves_the_architecture_as_it_is(ratio: float, power: float):
+    space = GrowthSpace.at_step(SMALL, CONFIG, ratio, power)
+    assert space.members == [SMALL] and space.sample(np.random.default_rng(0)) == SMALL
 
 
 def test_the_space_is_centred_anew_on_what_has_grown():
     first = GrowthSpace.at_step(SMALL, CONFIG, 2, power=1)
-    chosen = max(first.members(), key=lambda member: sum(member.sizes))
+    chosen = max(first.members, key=lambda member: sum(member.sizes))
     second = GrowthSpace.at_step(chosen, CONFIG, 2, power=1)
-    assert SMALL not in second and chosen in second and second.budget > first.budget
-    assert any(member not in first for member in second.members())
+    assert second.base == chosen and second.budget > first.budget
+    assert all(member.contains(chosen) and member not in first for member in second.members)
 
 
 @each_space
@@ -102,7 +113,7 @@ def test_samples_are_uniform():
     space, rng = SPACES["tight"], np.random.default_rng(0)
     draws = 40 * len(space)
     counts = Counter(space.sample(rng) for _ in range(draws))
-    assert set(counts) == set(space.members())
+    assert set(counts) == set(space.members)
     # Pearson's chi-squared has mean len - 1 and standard deviation sqrt(2 (len - 1)) here.
     freedom = len(space) - 1
     chi_squared = sum((count - 40) ** 2 / 40 for count in counts.values())
@@ -113,22 +124,23 @@ def test_samples_are_uniform():
 def test_mutations_are_neighbours_and_follow_the_seed(space: GrowthSpace):
     walks = []
     for _ in range(2):
-        rng, member, walk = np.random.default_rng(1), space.base, []
+        rng, member, walk = np.random.default_rng(1), space.members[0], []
         for _ in range(20):
             neighbour = space.mutate(member, rng)
             distance = sum(abs(a - b) for a, b in zip(member.sizes, neighbour.sizes, strict=True))
-            assert neighbour in space and distance == (0 if len(space) == 1 else 1)
+            assert neighbour in space and (distance in (1, 2) or len(space) == 1)
             walk.append(member := neighbour)
         walks.append(walk)
     assert walks[0] == walks[1]
 
 
-def test_mutations_reach_every_member():
-    space, rng = SPACES["tight"], np.random.default_rng(0)
-    reached = {space.base}
-    for _ in range(1500):
-        reached.add(space.mutate(list(reached)[rng.integers(len(reached))], rng))
-    assert reached == set(space.members())
+@pytest.mark.parametrize("name", ["as in a run", "tight"])
+def test_mutations_reach_every_member(name: str):
+    space, rng = SPACES[name], np.random.default_rng(0)
+    reached = {space.members[0]}
+    for _ in range(1000):
+        reached.add(space.mutate(sorted(reached)[rng.integers(len(reached))], rng))
+    assert reached == set(space.members)
 
 
 @pytest.mark.parametrize(
@@ -137,15 +149,18 @@ def test_mutations_reach_every_member():
         pytest.param(Architecture(1, 1, 1, 1, 0, 1), id="smaller"),
         pytest.param(Architecture(3, 1, 1, 1, 1, 1), id="out of reach"),
         pytest.param(Architecture(2, 2, 2, 2, 2, 2), id="over the budget"),
+        pytest.param(SMALL, id="too cheap"),
     ],
 )
 def test_check_refuses_what_is_outside(outside: Architecture):
-    SPACES["tight"].check(SMALL)
-    with pytest.raises(InputError, match=r"outside the growth space.*at most [0-9,]+ FLOPs") as error:
-        SPACES["tight"].check(outside)
+    space = SPACES["as in a run"]
+    for member in space.members:
+        space.check(member)
+    with pytest.raises(InputError, match=r"outside the growth space.*FLOPs a pair") as error:
+        space.check(outside)
     assert str(outside) in str(error.value) and "\n" not in str(error.value)
 
 
 def test_the_size_is_printed():
     space = SPACES["tight"]
-    assert str(space).startswith(f"{len(space)} members from ({space.base}) to ({space.largest})")
+    assert str(space).startswith(f"{len(space)} members between ({space.base}) and ({space.largest})")

@@ -9,14 +9,23 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny import FakeModel, fake_images, tiny_model, tiny_stream
 
 from growclip_lite import evaluate as evaluate_stream
 from growclip_lite.data.stream import Pairs, Stream, Task
 from growclip_lite.evaluate import (
-    BATCH, embed_images, embed_texts, ensemble, forgetting, mean, recall_at, retrieval, zero_shot, zero_shot_all,
+    BATCH,
+    embed_images,
+    embed_texts,
+    ensemble,
+    forgetting,
+    mean,
+    recall_at,
+    retrieval,
+    zero_shot,
+    zero_shot_all,
 )  # fmt: skip
 from growclip_lite.losses import contrastive_loss
-from tiny import FakeModel, fake_images, tiny_model, tiny_stream
 
 ONE = torch.tensor(1.0)
 
@@ -95,7 +104,11 @@ def test_the_loss_is_symmetric_and_does_not_depend_on_the_order():
 def test_gradients_against_finite_differences(ids):
     generator = torch.Generator().manual_seed(0)
     images, texts = (torch.randn(4, 3, generator=generator, dtype=torch.float64) for _ in range(2))
-    inputs = (images.requires_grad_(), texts.requires_grad_(), torch.tensor(3.0, dtype=torch.float64, requires_grad=True))
+    inputs = (
+        images.requires_grad_(),
+        texts.requires_grad_(),
+        torch.tensor(3.0, dtype=torch.float64, requires_grad=True),
+    )
     assert torch.autograd.gradcheck(partial(contrastive_loss, caption_ids=ids), inputs)
 
 
@@ -147,9 +160,7 @@ def test_retrieval_of_equal_captions():
     """Pictures 1 and 2 share a caption and are close to it; picture 3 prefers the caption of the others."""
     model = FakeModel({1: [1, 0], 2: [0.9, 0.1], 3: [0.6, 0.5]}, {"a cat": [1, 0], "a dog": [0, 1]})
     scores = retrieval(model, Pairs(fake_images(1, 2, 3), ["a cat", "a cat", "a dog"]))
-    assert scores == pytest.approx(
-        {"i2t_r1": 2 / 3, "i2t_r5": 1, "i2t_r10": 1, "t2i_r1": 1, "t2i_r5": 1, "t2i_r10": 1}
-    )
+    assert scores == pytest.approx({"i2t_r1": 2 / 3, "i2t_r5": 1, "i2t_r10": 1, "t2i_r1": 1, "t2i_r5": 1, "t2i_r10": 1})
 
 
 def test_retrieval_takes_very_long_captions():

@@ -7,21 +7,31 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tiny import THINGS, tiny_config, tiny_model, tiny_pairs, tiny_tokenizer, weights_equal
 
 from growclip_lite import Architecture, GrowthSpace
 from growclip_lite.architecture import forward_flops, tensor_shapes, training_flops
 from growclip_lite.errors import InputError
 from growclip_lite.losses import contrastive_loss
 from growclip_lite.search import (
-    Score, SearchConfig, extract, propose, run_member, sandwich, score, search, select, slice_state, train_supernet,
+    Score,
+    SearchConfig,
+    extract,
+    propose,
+    run_member,
+    sandwich,
+    score,
+    search,
+    select,
+    slice_state,
+    train_supernet,
 )  # fmt: skip
 from growclip_lite.train import TrainConfig, TrainingSet
-from tiny import THINGS, tiny_config, tiny_model, tiny_pairs, tiny_tokenizer, weights_equal
 
 BASE = Architecture(1, 1, 1, 1, 0, 1)
 TOKENIZER = tiny_tokenizer()
 CONFIG = tiny_config(TOKENIZER)
-SPACE = GrowthSpace(BASE, 1, float("inf"), CONFIG)
+SPACE = GrowthSpace(BASE, reach=1, floor=0, budget=float("inf"), config=CONFIG)
 TRAIN = TrainConfig(iterations=3, batch_size=8, learning_rate=0.02, warmup=1)
 SETTINGS = SearchConfig(TRAIN, random_members=1, evaluations=100, scoring_pairs=16)
 
@@ -44,12 +54,14 @@ def batch(seed: int = 7, count: int = 5):
 def test_every_member_computes_the_same_as_its_extracted_model():
     large = supernet()
     images, tokens, _ = batch()
-    members = list(SPACE.members())
+    members = SPACE.members
     assert len(members) == 2**4 * 3
     for member in members:
         alone = extract(large, member)
         assert alone.architecture == member and alone.tokenizer is large.tokenizer
-        assert {name: tuple(weight.shape) for name, weight in alone.state_dict().items()} == tensor_shapes(member, CONFIG)
+        assert {name: tuple(weight.shape) for name, weight in alone.state_dict().items()} == tensor_shapes(
+            member, CONFIG
+        )
         with torch.no_grad():
             for slice_of, own in zip(run_member(large, member, images, tokens), alone(images, tokens), strict=True):
                 assert torch.allclose(slice_of, own, rtol=0, atol=1e-6)
@@ -59,12 +71,12 @@ def test_members_differ():
     large = supernet()
     images, tokens, _ = batch()
     with torch.no_grad():
-        embeddings = [run_member(large, member, images, tokens)[0].flatten() for member in SPACE.members()]
+        embeddings = [run_member(large, member, images, tokens)[0].flatten() for member in SPACE.members]
     image_parts = {tuple(round(float(v), 4) for v in embedding) for embedding in embeddings}
     assert len(image_parts) == 2 * 2 * 3  # image depth, image width, and no, a narrow or a wide shared block
 
 
-@pytest.mark.parametrize("member", list(SPACE.members())[::7], ids=str)
+@pytest.mark.parametrize("member", SPACE.members[::7], ids=str)
 def test_gradients_reach_exactly_the_members_corner(member: Architecture):
     large = supernet()
     images, tokens, ids = batch()
@@ -109,6 +121,11 @@ def test_the_sandwich_has_both_ends():
     members = sandwich(SPACE, 3, np.random.default_rng(0))
     assert members[:2] == [SPACE.largest, SPACE.base] and len(members) == 5
     assert all(member in SPACE for member in members)
+    # The smallest is trained, too, where it is too cheap to be chosen.
+    space = replace(SPACE, floor=2 * forward_flops(BASE, CONFIG))
+    largest, smallest, *others = sandwich(space, 20, np.random.default_rng(0))
+    assert (largest, smallest) == (space.largest, BASE) and BASE not in space
+    assert all(member in space for member in others)
 
 
 def test_supernet_training_changes_weights_and_counts_flops():
@@ -146,7 +163,7 @@ def test_search_follows_the_seed():
 def test_a_small_space_is_searched_completely_and_ranked():
     large = supernet()
     found = search(large, SPACE, data(0), data(1), SETTINGS, seed=0)
-    assert {entry.architecture for entry in found.ranking} == set(SPACE.members())
+    assert {entry.architecture for entry in found.ranking} == set(SPACE.members)
     assert found.space_size == len(found.ranking) == len(SPACE)
     assert [entry.loss for entry in found.ranking] == sorted(entry.loss for entry in found.ranking)
     assert found.model.architecture == select(found.ranking).architecture
@@ -177,7 +194,7 @@ def test_a_large_space_is_searched_by_evolution(evaluations: int):
 
 def test_evolution_beats_chance():
     """With a loss that falls with size, mutation climbs towards the largest member."""
-    space = GrowthSpace(BASE, 3, float("inf"), CONFIG)
+    space = GrowthSpace(BASE, reach=3, floor=0, budget=float("inf"), config=CONFIG)
 
     def best_of(at_most: int, learn: bool) -> float:
         scored, rng = [], np.random.default_rng(0)

@@ -17,9 +17,22 @@ from growclip_lite.tokenizer import COMMON, FIRST_VOCABULARY, Tokenizer
 FIRST = ["a red circle", "a blue square on snow", "été en été", "一只 猫"] * COMMON
 SECOND = ["a zeppelin over the sea", "la montgolfière bleue", "热气球 和 猫", "Der Zeppelin"] * COMMON
 TEXTS = [
-    "a red circle", "A RED Zeppelin!", "été", "montgolfière", "一只红色的猫 热气球", "قطة حمراء", "Ωμέγα ‽", "🐈 👩‍👩‍👧 ❤️ 🇳🇴",
-    "\u202eright to left", "a\x00b\x07c", "don't e-mail 3.14%", "", "  spaces  and\ttabs\n", "[PAD] [START]", "\ud83d half",
-]  # fmt: skip
+    "a red circle",
+    "A RED Zeppelin!",
+    "été",
+    "montgolfière",
+    "一只红色的猫 热气球",
+    "قطة حمراء",
+    "Ωμέγα ‽",
+    "🐈 👩‍👩‍👧 ❤️ 🇳🇴",
+    "\u202eright to left",
+    "a\x00b\x07c",
+    "don't e-mail 3.14%",
+    "",
+    "  spaces  and\ttabs\n",
+    "[PAD] [START]",
+    "\ud83d half",
+]
 
 
 def ids_of(tokenizer: Tokenizer, text: str) -> list[int]:
@@ -32,7 +45,9 @@ def spell(tokenizer: Tokenizer, ids: list[int]) -> str:
     added, backend = tokenizer.backend.get_added_tokens_decoder(), tokenizer.backend
     runs = [(known, list(run)) for known, run in groupby(ids, lambda i: i in added)]
     return "".join(
-        "".join(added[i].content for i in run) if known else decoders.ByteLevel().decode([backend.id_to_token(i) for i in run])
+        "".join(added[i].content for i in run)
+        if known
+        else decoders.ByteLevel().decode([backend.id_to_token(i) for i in run])
         for known, run in runs
     )
 
@@ -128,7 +143,9 @@ def test_any_text_has_tokens_that_spell_it(text: str):
 
 def test_upper_case_and_wide_letters_are_the_same():
     tokenizer = grown()
-    assert ids_of(tokenizer, "A Red CIRCLE") == ids_of(tokenizer, "a red circle") == ids_of(tokenizer, "ａ ｒｅｄ circle")
+    assert (
+        ids_of(tokenizer, "A Red CIRCLE") == ids_of(tokenizer, "a red circle") == ids_of(tokenizer, "ａ ｒｅｄ circle")
+    )
 
 
 # ---- shape

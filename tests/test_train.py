@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny import THINGS, tiny_model, tiny_pairs, tiny_tokenizer, weights_equal
 
 from growclip_lite import train
 from growclip_lite.checkpoint import load_training, save_training
@@ -16,10 +17,17 @@ from growclip_lite.data.stream import Pairs
 from growclip_lite.errors import InputError
 from growclip_lite.model import GrowCLIP
 from growclip_lite.train import (
-    MAX_LOGIT_SCALE, TrainConfig, TrainingSet, TrainingState, batch_order, fast_dtype, fit, make_optimizers, rate_factor,
+    MAX_LOGIT_SCALE,
+    TrainConfig,
+    TrainingSet,
+    TrainingState,
+    batch_order,
+    fast_dtype,
+    fit,
+    make_optimizers,
+    rate_factor,
     shift,
 )  # fmt: skip
-from tiny import THINGS, tiny_model, tiny_pairs, tiny_tokenizer, weights_equal
 
 CONFIG = TrainConfig(iterations=10, batch_size=8, learning_rate=0.02, warmup=2)
 TOKENIZER = tiny_tokenizer()
@@ -234,6 +242,18 @@ def test_a_seed_gives_the_same_training_again():
     assert weights_equal(one, two) and not weights_equal(one, other)
 
 
+def test_every_batch_has_random_numbers_of_its_own(monkeypatch: pytest.MonkeyPatch):
+    original, drawn = TrainingSet.batch, []
+
+    def watch(self, index, rng):
+        drawn.append(rng.random())
+        return original(self, index, rng)
+
+    monkeypatch.setattr(TrainingSet, "batch", watch)
+    fit(tiny_model(), data(), CONFIG, seed=0)
+    assert len(set(drawn)) == CONFIG.iterations
+
+
 def test_saving_does_not_change_the_result(saves_often):
     one, other, saved = tiny_model(), tiny_model(), []
     fit(one, data(), CONFIG, seed=0)
@@ -276,6 +296,8 @@ def test_a_loss_that_is_no_number_stops_and_is_not_saved(saves_often):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TrainingSet, "batch", poison)
-        with pytest.raises(InputError, match=r"The loss became nan at iteration 6: lower the learning rate \(it is 0.02\)"):
+        with pytest.raises(
+            InputError, match=r"The loss became nan at iteration 6: lower the learning rate \(it is 0.02\)"
+        ):
             fit(model, data(), CONFIG, seed=0, save=lambda state: saved.append(state.iteration))
     assert saved == [2, 4]

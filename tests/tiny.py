@@ -62,7 +62,13 @@ def tiny_stream(steps: int = len(THINGS), seed: int = 0) -> Stream:
 
 
 def tiny_config(tokenizer: Tokenizer, **changes) -> ModelConfig:
-    values = {"image_size": SIZE, "patch_size": 4, "context_length": 8, "vocab_size": tokenizer.vocab_size, "embed_dim": 16}
+    values = {
+        "image_size": SIZE,
+        "patch_size": 4,
+        "context_length": 8,
+        "vocab_size": tokenizer.vocab_size,
+        "embed_dim": 16,
+    }
     return ModelConfig(**values | changes)
 
 
@@ -73,7 +79,9 @@ def tiny_tokenizer() -> Tokenizer:
 def tiny_model(architecture: Architecture | None = None, seed: int = 0, **changes) -> GrowCLIP:
     """A model without a single special weight: also what starts silent is perturbed."""
     tokenizer = tiny_tokenizer()
-    model = new_model(architecture or Architecture(1, 1, 1, 1, 1, 1), tiny_config(tokenizer, **changes), seed, tokenizer)
+    model = new_model(
+        architecture or Architecture(1, 1, 1, 1, 1, 1), tiny_config(tokenizer, **changes), seed, tokenizer
+    )
     generator = torch.Generator().manual_seed(seed + 1)
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -94,7 +102,9 @@ class FakeModel:
         self.encoded: list[str] = []
 
     def encode_image(self, images: torch.Tensor) -> torch.Tensor:
-        return F.normalize(torch.tensor([self.pictures[int(image[0, 0, 0])] for image in images], dtype=torch.float32), dim=-1)
+        return F.normalize(
+            torch.tensor([self.pictures[int(image[0, 0, 0])] for image in images], dtype=torch.float32), dim=-1
+        )
 
     def tokenize(self, texts: list[str]) -> torch.Tensor:
         return torch.tensor([[self.known.index(text)] for text in texts])

@@ -77,12 +77,12 @@ class Concepts:
 def concepts_at(step: int, steps: int, kinds: int) -> Concepts:
     """The concepts of growth step `step` of `steps`, when there are `kinds` named kinds in the end.
 
-    The world's four stages are spread over the steps; the number of kinds more than doubles with each.
+    The world's four stages are spread over the steps; the number of kinds is four times larger with each.
     """
     stage = round(1 + 3 * (step - 1) / max(steps - 1, 1))
     counts = {1: (5, 5, 2, 3), 2: (8, 8, 5, 6), 3: (12, 10, 5, 6), 4: (12, 10, 5, 6)}[stage]
     mix = {1: (1, 0, 0, 0), 2: (0.7, 0.3, 0, 0), 3: (0.5, 0.15, 0.35, 0), 4: (0.35, 0.1, 0.37, 0.18)}[stage]
-    now = max(round(kinds * 0.4 ** (steps - step)), 4)
+    now = max(round(kinds * 0.25 ** (steps - step)), 4)
     return Concepts(*counts, kinds=min(now, kinds), kind_share=(0.2, 0.35, 0.45, 0.55)[stage - 1], mix=mix)
 
 
