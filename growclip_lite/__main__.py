@@ -199,7 +199,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"growclip: cannot read or write{place}: {error.strerror or error}.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("growclip: interrupted; the same command with --resume goes on.", file=sys.stderr)
+        hint = "; the same command with --resume goes on" if args.command == "grow" else ""
+        print(f"growclip: interrupted{hint}.", file=sys.stderr)
         return 130
     return 0
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -49,7 +50,11 @@ class Run:
     profile: Profile
     seed: int
     out: Path
-    device: str
+    device: str = field(default_factory=default_device)
+    precision: torch.dtype | None = None
+
+    def __post_init__(self) -> None:
+        self.precision = self.precision or fast_dtype(self.device)
 
     def training_set(self, step: int, tokenizer: Tokenizer) -> TrainingSet:
         """D_t: all training pairs so far, or only the new ones where the profile says so."""
@@ -109,7 +114,7 @@ def begin_step(run: Run, step: int, old: GrowCLIP | None, phases: dict[str, floa
             old, space.largest, momentum=momentum, operator=p.operator, seed=seed, vocab_size=config.vocab_size
         )
     with timed(phases, "search"):
-        supernet.to(run.device).compute_dtype = fast_dtype(run.device)
+        supernet.to(run.device).compute_dtype = run.precision
         training = run.train_config(step)
         settings = SearchConfig(
             replace(training, iterations=max(round(training.iterations * p.search_share), 1), warmup=5, ema_decay=0.0),
@@ -139,7 +144,7 @@ def grow_step(run: Run, step: int, old: GrowCLIP | None, history: list[dict]) ->
         model, found, phases = resume_step(run, about, path)
     else:
         model, found = begin_step(run, step, old, phases)
-    model.to(run.device).compute_dtype = fast_dtype(run.device)
+    model.to(run.device).compute_dtype = run.precision
     config = run.train_config(step)
     facts = {"step": step, "architecture": model.architecture.to_dict(), "search": found, "model": vars(model.config)}
     begin, before = time.monotonic(), phases.get("train", 0.0)
@@ -198,7 +203,7 @@ def resume_step(run: Run, about: dict, path: Path) -> tuple[GrowCLIP, dict | Non
 
 
 def versions() -> dict[str, str]:
-    """What a result depends on besides the seed."""
+    """Software and threads that a result depends on besides the seed."""
     names = ("growclip-lite", "torch", "numpy", "tokenizers", "safetensors")
     found = {name: metadata.version(name) for name in names}
     return {"python": platform.python_version()} | found | {"threads": str(torch.get_num_threads())}
@@ -224,7 +229,8 @@ def start_report(run: Run, resume: bool) -> dict:
     report = {
         "schema": REPORT_SCHEMA, "data": run.stream.name, "data_digest": data_digest(run.stream),
         "profile": run.profile.name, "seed": run.seed,
-        "versions": versions(), "settings": json.loads(json.dumps(asdict(run.profile))),
+        "versions": versions() | {"precision": str(run.precision).removeprefix("torch.")},
+        "settings": json.loads(json.dumps(asdict(run.profile))),
         "skipped": run.stream.skipped, "steps": [], "total_flops": 0, "seconds": 0.0,
     }  # fmt: skip
     if path.exists() and not resume:
@@ -239,6 +245,8 @@ def start_report(run: Run, resume: bool) -> dict:
         for name, words in described.items():
             if old.get(name) != report[name]:
                 raise InputError(f"{run.out} holds a run with another {words}; give the same one, or another folder.")
+        for leftover in run.out.glob(".*-*"):  # of a write that was killed
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
         return old
     if run.out.exists() and (not run.out.is_dir() or any(run.out.iterdir())):
         raise InputError(f"{run.out} is not an empty folder and holds no run; please give another one.")
@@ -268,6 +276,8 @@ def grow(
     check_stream(stream)
     run = Run(stream, profile, seed, Path(out), device or default_device())
     report = start_report(run, resume)
+    # Measured once a run: on a machine where both precisions are about as fast, a resumed run must not switch.
+    run.precision = getattr(torch, report["versions"]["precision"])
     model = last_model(run, len(report["steps"]))
     total = len(stream.train)
     with tqdm(total=total, initial=len(report["steps"]), desc="growth steps", unit="step") as bar:

@@ -9,7 +9,7 @@ import torch
 from growclip_lite.architecture import Architecture, ModelConfig, count_parameters, training_flops
 from growclip_lite.grow import Run, grow_tokenizer
 from growclip_lite.model import GrowCLIP, new_model
-from growclip_lite.train import fast_dtype, fit
+from growclip_lite.train import fit
 
 
 def train_fixed(run: Run, architecture: Architecture, step: int, iterations: int, title: str) -> tuple[GrowCLIP, dict]:
@@ -23,7 +23,7 @@ def train_fixed(run: Run, architecture: Architecture, step: int, iterations: int
     p = run.profile
     config = ModelConfig(run.stream.image_size, p.patch_size, p.context_length, tokenizer.vocab_size, p.embed_dim)
     model = new_model(architecture, config, run.seed_of(step), tokenizer).to(run.device)
-    model.compute_dtype = fast_dtype(run.device)
+    model.compute_dtype = run.precision
     settings = replace(run.train_config(step), iterations=iterations, ema_decay=0.0)
     data = run.training_set(step, tokenizer)
     fit(model, data, settings, run.seed_of(step), title=title)

@@ -26,7 +26,6 @@ from growclip_lite.grow import Run, grow, versions
 from growclip_lite.peers import from_scratch, train_fixed
 from growclip_lite.plots import plot_capacity
 from growclip_lite.profiles import Profile, get_profile
-from growclip_lite.train import default_device
 
 # Fixed sizes for the question whether capacity matters, each with the most iterations it is given (some minutes).
 SIZES = {
@@ -90,7 +89,7 @@ def growth_rows(source: str, profile: Profile, seed: int, out: Path) -> Iterable
         "steps_mean": " ".join(f"{e['zero_shot_mean']:.4f}" for e in report["steps"] if e["zero_shot"]),
     }  # fmt: skip
     begin = time.monotonic()
-    model, cost = from_scratch(Run(stream, profile, seed, out, default_device()), report)
+    model, cost = from_scratch(Run(stream, profile, seed, out), report)
     seconds = time.monotonic() - begin
     yield {"method": "from scratch", **sizes, **flat(evaluate(model, stream)), **cost, "seconds": seconds}
 
@@ -126,7 +125,7 @@ def capacity_job(stream: Stream, profile: Profile, which: str, size: Architectur
     step = 1 if which == "first" else steps
     concepts = concepts_at(step, steps, profile.kinds)
     tasks = make_tasks(concepts, profile.kinds, profile.image_size, profile.task_pictures, [6, step])
-    run = Run(stream, profile, seed, Path("runs"), default_device())
+    run = Run(stream, profile, seed, Path("runs"))
     begin = time.monotonic()
     model, cost = train_fixed(run, size, step, iterations, f"{which} step, {size}")
     seconds = time.monotonic() - begin

@@ -34,6 +34,7 @@ class Tokenizer:
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
+        self.backend.encode_special_tokens = True  # a caption that says "[PAD]" means the word
 
     @classmethod
     def train(cls, captions: Sequence[str]) -> Tokenizer:

@@ -290,16 +290,27 @@ def cached(key: dict, make: Callable[[], Pairs]) -> Pairs:
     root = Path(os.environ.get("GROWCLIP_CACHE", Path.home() / ".cache" / "growclip-lite"))
     name = hashlib.sha256(json.dumps([VERSION, key], sort_keys=True).encode()).hexdigest()[:16]
     folder = root / "scenes" / name
-    if not (folder / "captions.json").exists():
-        pairs = make()
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=folder.parent))
+    if folder.exists():
+        try:
+            return read_cached(folder)
+        except (OSError, ValueError):  # damaged: draw it again
+            shutil.rmtree(folder)
+    pairs = make()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=folder.parent))
+    try:
         np.save(partial / "images.npy", pairs.images)
         (partial / "captions.json").write_text(json.dumps(pairs.captions))
-        try:
-            partial.rename(folder)
-        except OSError:  # another process was faster
-            shutil.rmtree(partial)
+        partial.rename(folder)
+    except OSError:
+        if not folder.exists():  # else another process was faster
+            raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return read_cached(folder)
+
+
+def read_cached(folder: Path) -> Pairs:
     images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
     return Pairs(images, json.loads((folder / "captions.json").read_text()))
 
