@@ -13,16 +13,18 @@ from growclip_lite.evaluate import BATCH
 from growclip_lite.model import as_images
 from growclip_lite.train import batch_order, fast_dtype
 
+FEATURES = 256
 
-def small_convnet(features: int = 256) -> nn.Sequential:
-    """A plain convolutional network for pictures of 32 pixels: (B, 3, 32, 32) -> (B, features)."""
+
+def small_convnet(size: int, features: int) -> nn.Sequential:
+    """A plain convolutional network: (B, 3, size, size) -> (B, features)."""
 
     def layer(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
         return [nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
 
     return nn.Sequential(
         *layer(3, 32, 1), *layer(32, 64, 2), *layer(64, 64, 1), *layer(64, 128, 2), *layer(128, 128, 1),
-        *layer(128, features, 2), nn.Flatten(), nn.LazyLinear(features), nn.ReLU(),
+        *layer(128, features, 2), nn.Flatten(), nn.Linear(features * (size // 8) ** 2, features), nn.ReLU(),
     )  # fmt: skip
 
 
@@ -50,12 +52,11 @@ def ceilings(
     `training` holds the same tasks as `test` on other pictures. AdamW with a one-cycle learning rate.
     """
     torch.manual_seed(seed)
-    trunk = small_convnet().to(memory_format=torch.channels_last)
-    trunk(torch.zeros(2, 3, *training[0].images.shape[2:]))
+    trunk = small_convnet(training[0].images.shape[-1], FEATURES).to(memory_format=torch.channels_last)
     told = [question(task) for task in training]
     classes = [len(task.prompts[0] if task.per_picture else task.prompts) for task in training]
     heads = nn.ModuleList(
-        nn.Sequential(nn.Linear(256 + q.shape[1], 256), nn.ReLU(), nn.Linear(256, c))
+        nn.Sequential(nn.Linear(FEATURES + q.shape[1], FEATURES), nn.ReLU(), nn.Linear(FEATURES, c))
         for q, c in zip(told, classes, strict=True)
     )
     weights = [*trunk.parameters(), *heads.parameters()]

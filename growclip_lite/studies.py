@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +33,11 @@ SIZES = {
     Architecture(1, 2, 1, 2, 1, 2): 2_600,
     Architecture(1, 3, 1, 3, 1, 3): 1_600,
     Architecture(2, 3, 1, 3, 2, 3): 1_200,
-    Architecture(2, 4, 1, 4, 2, 4): 900,
+    Architecture(2, 4, 1, 4, 2, 4): 600,
 }
+CEILING_ITERATIONS = 1_500
 # Training FLOPs, in units of 1e12. Every point of a curve is a complete training with a schedule of its own.
-BUDGETS = {"first": (0.25, 0.5, 1, 2, 4), "last": (4, 8, 16, 32, 48)}
+BUDGETS = {"first": (0.25, 0.5, 1, 2, 4), "last": (4, 8, 16, 32)}
 
 
 def provenance(profile: Profile) -> dict[str, str]:
@@ -76,34 +77,44 @@ def add_row(path: Path, row: dict) -> None:
     partial.replace(path)
 
 
-def growth_rows(source: str, profile: Profile, seed: int, out: Path) -> Iterable[dict]:
-    """GrowCLIP, and its final architecture from scratch with the last growth step's training budget."""
-    stream = load_stream(source, profile.name, seed)
+def grown_row(stream: Stream, profile: Profile, seed: int, out: Path) -> tuple[dict, dict]:
+    """The report of a grown run, and its row."""
     report = grow(stream, profile, out / f"{stream.name}-{profile.name}-{seed}", seed=seed, resume=True)
     last = report["steps"][-1]
     overhead = sum(s for e in report["steps"] for name, s in e["phases"].items() if name != "train")
-    sizes = {"architecture": str(Architecture.from_dict(last["architecture"])), "parameters": last["parameters"]}
-    yield {
-        "method": "growclip", **sizes, **flat(last), "train_flops": report["total_flops"], "seconds": report["seconds"],
-        "overhead_share": overhead / report["seconds"],
+    return report, {
+        "method": "growclip", "architecture": str(Architecture.from_dict(last["architecture"])),
+        "parameters": last["parameters"], **flat(last), "train_flops": report["total_flops"],
+        "seconds": report["seconds"], "overhead_share": overhead / report["seconds"],
         "steps_mean": " ".join(f"{e['zero_shot_mean']:.4f}" for e in report["steps"] if e["zero_shot"]),
     }  # fmt: skip
+
+
+def scratch_row(stream: Stream, profile: Profile, seed: int, out: Path, report: dict) -> dict:
+    """The final architecture of a grown run from scratch, with the last growth step's training budget."""
     begin = time.monotonic()
     model, cost = from_scratch(Run(stream, profile, seed, out), report)
     seconds = time.monotonic() - begin
-    yield {"method": "from scratch", **sizes, **flat(evaluate(model, stream)), **cost, "seconds": seconds}
+    row = {"method": "from scratch", "architecture": str(model.architecture), **cost, "seconds": seconds}
+    return row | flat(evaluate(model, stream))
 
 
 def study_growth(path: Path, profile: Profile, seeds: int, source: str) -> None:
     """GrowCLIP against its final architecture from scratch, over seeds."""
     for seed in tqdm(range(seeds), desc=f"growth on {source}"):
-        name = source if source in ("scenes", "emoji") else Path(source).name
-        key = {"data": name, "profile": profile.name, "seed": seed}
+        key = {"data": source_name(source), "profile": profile.name, "seed": seed}
         if done(path, key | {"method": "from scratch"}):
             continue
-        for row in growth_rows(source, profile, seed, Path("runs/study")):
-            if not done(path, key | {"method": row["method"]}):
-                add_row(path, key | row | provenance(profile))
+        stream, about = load_stream(source, profile.name, seed), provenance(profile)
+        report, row = grown_row(stream, profile, seed, Path("runs/study"))
+        if not done(path, key | {"method": "growclip"}):
+            add_row(path, key | row | about)
+        add_row(path, key | scratch_row(stream, profile, seed, Path("runs/study"), report) | about)
+
+
+def source_name(source: str) -> str:
+    """Built-in sources by name, others by the last part of their path."""
+    return Path(source).name
 
 
 def capacity_jobs(profile: Profile) -> list[tuple[str, Architecture, int]]:
@@ -150,10 +161,10 @@ def study_ceilings(path: Path, profile: Profile, seeds: int, source: str) -> Non
     for seed in range(seeds):
         if done(path, {"seed": seed}):
             continue
-        training = make_tasks(concepts, profile.kinds, profile.image_size, 12 * profile.task_pictures, [7, seed])
+        training = make_tasks(concepts, profile.kinds, profile.image_size, 24 * profile.task_pictures, [7, seed])
         stream = load_stream(source, profile.name, 0)
         begin = time.monotonic()
-        scores = ceilings(training, stream.tasks, profile.iterations // 2, seed)
+        scores = ceilings(training, stream.tasks, CEILING_ITERATIONS, seed)
         row = {"seed": seed, **scores, "seconds": time.monotonic() - begin}
         add_row(path, row | provenance(profile))
 
@@ -171,17 +182,20 @@ def summary(path: Path) -> str:
         "| data | seeds | mean zero-shot | image-to-text R@1 | from scratch, zero-shot | gain, points (95 %) |",
         "|---|---|---|---|---|---|",
     ]
+
+    def cell(values: pd.Series) -> str:
+        if values.empty:
+            return "not measured"
+        return f"{values.mean():.3f} ± {values.std():.3f}" if len(values) > 1 else f"{values.mean():.3f}"
+
     for data, part in rows.groupby("data", sort=False):
         grown, scratch = (part[part["method"] == m].set_index("seed") for m in ("growclip", "from scratch"))
-        score = "zero_shot_mean"
-        gain = 100 * (grown[score] - scratch[score]).dropna().to_numpy()
-        low, high = interval(gain) if len(gain) > 1 else (float("nan"), float("nan"))
-        cells = [
-            f"{t[c].mean():.3f} ± {t[c].std():.3f}" for t, c in ((grown, score), (grown, "i2t_r1"), (scratch, score))
-        ]
-        lines.append(
-            f"| {data} | {len(grown)} | {' | '.join(cells)} | {gain.mean():+.1f} ({low:+.1f} to {high:+.1f}) |"
+        gain = 100 * (grown["zero_shot_mean"] - scratch["zero_shot_mean"]).dropna().to_numpy()
+        measured = (
+            "{:+.1f} ({:+.1f} to {:+.1f})".format(gain.mean(), *interval(gain)) if len(gain) > 1 else "not measured"
         )
+        cells = [cell(grown["zero_shot_mean"]), cell(grown["i2t_r1"]), cell(scratch["zero_shot_mean"]), measured]
+        lines.append(f"| {data} | {len(grown)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 import emoji as unicode_emoji
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps, features
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from growclip_lite.data.stream import Pairs, Stream, Task, hold_out, tasks_by_step
 from growclip_lite.errors import InputError

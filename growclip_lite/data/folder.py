@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from growclip_lite.data.pictures import read_picture
 from growclip_lite.data.stream import Pairs, Stream, Task, check_broken, hold_out, step_sizes, tasks_by_step
