@@ -121,7 +121,7 @@ def begin_step(run: Run, step: int, old: GrowCLIP | None, phases: dict[str, floa
             p.random_members, p.evaluations, p.scoring_pairs,
         )  # fmt: skip
         data, held_out = run.training_set(step, supernet.tokenizer), run.held_out(step, supernet.tokenizer)
-        found = search(supernet, space, data, held_out, settings, seed)
+        found = search(supernet, space, data, held_out, settings, seed, title=f"step {step}: search")
     report = {
         "space_size": found.space_size, "evaluated": len(found.ranking), "flops": found.flops,
         "ranking": [score.to_dict() for score in found.ranking],

@@ -90,15 +90,19 @@ def sandwich(space: GrowthSpace, random_members: int, rng: np.random.Generator) 
     return [space.largest, space.base, *(space.sample(rng) for _ in range(random_members))]
 
 
-def train_supernet(supernet: GrowCLIP, space: GrowthSpace, data: TrainingSet, config: SearchConfig, seed: int) -> int:
+def train_supernet(
+    supernet: GrowCLIP, space: GrowthSpace, data: TrainingSet, config: SearchConfig, seed: int, title: str = "search"
+) -> int:
     """Trains the supernet in place with the sandwich rule; returns the training FLOPs spent."""
     rng = np.random.default_rng([seed, 1])
     batches = batch_order(len(data), config.train.batch_size, [seed, 2])
     optimizers = make_optimizers(supernet, config.train)
     flops = 0
-    for iteration in tqdm(range(config.train.iterations), desc="  search: supernet", leave=False):
+    bar = tqdm(range(config.train.iterations), desc=f"  {title}: supernet", unit="batch", leave=False)
+    for iteration in bar:
         batch = data.batch(next(batches), rng)
         members = sandwich(space, config.random_members, rng)
+        bar.set_postfix_str(str(members[-1]), refresh=False)
         for member in members:
             loss = train_step(lambda *inputs, a=member: run_member(supernet, a, *inputs), batch)
             (loss / len(members)).backward()
@@ -160,19 +164,21 @@ class SearchResult:
 
 
 def search(
-    supernet: GrowCLIP, space: GrowthSpace, data: TrainingSet, held_out: TrainingSet, config: SearchConfig, seed: int
-) -> SearchResult:
+    supernet: GrowCLIP, space: GrowthSpace, data: TrainingSet, held_out: TrainingSet, config: SearchConfig, seed: int,
+    title: str = "search",
+) -> SearchResult:  # fmt: skip
     """One growth step's search; `supernet` holds the inherited weights of `space.largest` and is trained in place."""
-    flops = train_supernet(supernet, space, data, config, seed)
+    flops = train_supernet(supernet, space, data, config, seed, title)
     rng = np.random.default_rng([seed, 3])
     index = np.sort(rng.permutation(len(held_out))[: config.scoring_pairs])
     parts = np.array_split(index, max(1, len(index) // config.train.batch_size))
     batches = [held_out.batch(part, rng) for part in parts]
     scores: list[Score] = []
     total = min(len(space), config.evaluations)
-    for member in tqdm(
-        propose(space, scores, config.evaluations, rng), desc="  search: members", total=total, leave=False
-    ):
+    proposals = propose(space, scores, config.evaluations, rng)
+    bar = tqdm(proposals, desc=f"  {title}: members", total=total, unit="member", leave=False)
+    for member in bar:
+        bar.set_postfix_str(str(member), refresh=False)
         scores.append(score(supernet, member, batches))
         if not math.isfinite(scores[-1].loss):
             raise InputError(
