@@ -29,15 +29,15 @@ from growclip_lite.profiles import Profile, get_profile
 
 # Fixed sizes for the question whether capacity matters, each with the most iterations it is given (some minutes).
 SIZES = {
-    Architecture(1, 1, 1, 1, 0, 1): 5_000,
+    Architecture(1, 1, 1, 1, 0, 1): 9_700,
     Architecture(1, 2, 1, 2, 1, 2): 2_600,
-    Architecture(1, 3, 1, 3, 1, 3): 1_600,
+    Architecture(1, 3, 1, 3, 1, 3): 3_200,
     Architecture(2, 3, 1, 3, 2, 3): 1_200,
     Architecture(2, 4, 1, 4, 2, 4): 600,
 }
 CEILING_ITERATIONS = 1_500
 # Training FLOPs, in units of 1e12. Every point of a curve is a complete training with a schedule of its own.
-BUDGETS = {"first": (0.25, 0.5, 1, 2, 4), "last": (4, 8, 16, 32)}
+BUDGETS = {"first": (0.25, 0.5, 1, 2, 4), "last": (4, 8, 16, 32, 64)}
 
 
 def provenance(profile: Profile) -> dict[str, str]:
