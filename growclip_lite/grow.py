@@ -59,9 +59,7 @@ class Run:
     def training_set(self, step: int, tokenizer: Tokenizer) -> TrainingSet:
         """D_t: all training pairs so far, or only the new ones where the profile says so."""
         parts = self.stream.train[:step] if self.profile.replay else self.stream.train[step - 1 : step]
-        augment = self.stream.augment
-        mirror = augment and self.stream.mirror_safe
-        return TrainingSet(parts, tokenizer, self.profile.context_length, augment, mirror, self.device)
+        return TrainingSet(parts, tokenizer, self.profile.context_length, self.stream.augment, self.device)
 
     def held_out(self, step: int, tokenizer: Tokenizer) -> TrainingSet:
         """Validation pairs of all steps so far."""

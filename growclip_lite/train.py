@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from growclip_lite.model import GrowCLIP, as_images
 from growclip_lite.tokenizer import Tokenizer
 
 MAX_LOGIT_SCALE = 4.6052  # ln 100, as in CLIP
+SIDED = re.compile(r"\b(left|right)", re.IGNORECASE)  # a mirrored picture would contradict such a caption
 RECORD_EVERY = 20  # iterations between loss records; states are saved at records only
 SAVE_SECONDS = 10.0
 
@@ -48,14 +50,15 @@ class TrainingSet:
 
     def __init__(
         self, parts: Sequence[Pairs], tokenizer: Tokenizer, context_length: int, augment: bool = False,
-        mirror: bool = False, device: str = "cpu",
+        device: str = "cpu",
     ) -> None:  # fmt: skip
         self.parts = [part for part in parts if len(part)]
         self.ends = np.cumsum([len(part) for part in self.parts])
-        self.augment, self.mirror, self.device = augment, mirror, device
+        self.augment, self.device = augment, device
         captions = [caption for part in self.parts for caption in part.captions]
         unique = {caption: i for i, caption in enumerate(dict.fromkeys(captions))}
         self.caption_ids = torch.tensor([unique[caption] for caption in captions])
+        self.sided = torch.tensor([SIDED.search(caption) is not None for caption in unique])
         self.tokens = tokenizer(list(unique), context_length).to(torch.int32)
 
     def __len__(self) -> int:
@@ -69,13 +72,11 @@ class TrainingSet:
         for number, part in enumerate(self.parts):
             mine = np.flatnonzero(owner == number)
             pixels[mine] = part.images[index[mine] - (self.ends[number] - len(part))]
-        images = as_images(pixels)
+        images, ids = as_images(pixels), self.caption_ids[torch.from_numpy(index)]
         if self.augment:
             images = shift(images, rng)
-        if self.mirror:
-            flipped = torch.from_numpy(rng.random(len(images)) < 0.5)
+            flipped = torch.from_numpy(rng.random(len(images)) < 0.5) & ~self.sided[ids]
             images[flipped] = images[flipped].flip(-1)
-        ids = self.caption_ids[torch.from_numpy(index)]
         return images.to(self.device), self.tokens[ids].long().to(self.device), ids.to(self.device)
 
 

