@@ -1,7 +1,7 @@
 """growclip-lite: contrastive language-image pre-training in which the architecture grows with the data."""
 
 from growclip_lite.architecture import Architecture
-from growclip_lite.data.stream import load_stream
+from growclip_lite.data.load import load_stream
 from growclip_lite.evaluate import evaluate
 from growclip_lite.grow import grow
 from growclip_lite.growth_space import GrowthSpace

@@ -17,9 +17,10 @@ from tqdm.auto import tqdm
 
 from growclip_lite.architecture import Architecture, ModelConfig, training_flops
 from growclip_lite.ceilings import ceilings
+from growclip_lite.data.load import load_stream
 from growclip_lite.data.scene_tasks import make_tasks
 from growclip_lite.data.scenes import concepts_at
-from growclip_lite.data.stream import Stream, load_stream
+from growclip_lite.data.stream import Stream
 from growclip_lite.errors import InputError
 from growclip_lite.evaluate import evaluate, mean, retrieval, zero_shot_all
 from growclip_lite.grow import Run, grow, versions

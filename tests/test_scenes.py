@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from growclip_lite.data import scene_tasks, scenes
+from growclip_lite.data import scene_stream, scene_tasks
 from growclip_lite.data.drawing import BACKGROUNDS, COLOURS, SHAPES, TEXTURES, Scenes, kind_names, render
+from growclip_lite.data.scene_stream import cached, load_scenes, make_pairs
 from growclip_lite.data.scenes import (
     COLOUR_NAMES,
     GROUND,
@@ -22,12 +23,9 @@ from growclip_lite.data.scenes import (
     PLACES,
     RELATIONS,
     SYNONYMS,
-    cached,
     captions_of,
     concepts_at,
     held_out_pair,
-    load_scenes,
-    make_pairs,
     place_of,
     relation_of,
     sample_scenes,
@@ -83,7 +81,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Scenes]:
         seen.append(scene)
         return torch.zeros(len(scene), 3, size, size, dtype=torch.uint8)
 
-    monkeypatch.setattr(scenes, "render", remember)
+    monkeypatch.setattr(scene_stream, "render", remember)
     monkeypatch.setattr(scene_tasks, "render", remember)
     return seen
 
@@ -533,7 +531,7 @@ def pairs_to_cache() -> Pairs:
 
 
 def test_a_second_load_draws_nothing(stream: Stream, monkeypatch):
-    monkeypatch.setattr(scenes, "make_pairs", None)  # must not be needed
+    monkeypatch.setattr(scene_stream, "make_pairs", None)  # must not be needed
     again = load_scenes(PROFILE, seed=0)
     assert all(same_pairs(one, other) for one, other in zip(stream.train, again.train, strict=True))
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
@@ -131,36 +130,3 @@ def check_seed(seed: object) -> None:
     """Raises `InputError` unless it is a whole number that every generator of random numbers takes."""
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise InputError(f"The seed is {seed!r}, but must be a whole number from 0 to {2**32 - 1}.")
-
-
-def load_stream(source: str, profile: str = "laptop", seed: int = 0) -> Stream:
-    """Opens a stream by the name of its source.
-
-    `source` is `scenes` (built in), `emoji` (a colour-emoji font on this machine), a folder with
-    `captions.csv`, or WebDataset tar shards such as `shards/{000..009}.tar`. `profile` sets the
-    picture size and the amount of the built-in data. Raises `InputError` for anything else.
-    """
-    from growclip_lite.profiles import get_profile
-
-    settings = get_profile(profile)
-    check_seed(seed)
-    if source == "scenes":
-        from growclip_lite.data.scenes import load_scenes
-
-        return load_scenes(settings, seed)
-    if source == "emoji":
-        from growclip_lite.data.emoji import load_emoji
-
-        return load_emoji(settings.image_size, seed)
-    if source.endswith(".tar"):
-        from growclip_lite.data.shards import load_shards
-
-        return load_shards(source, settings.image_size, settings.growth_steps, seed)
-    if Path(source).is_dir():
-        from growclip_lite.data.folder import load_folder
-
-        return load_folder(Path(source), settings.image_size, settings.growth_steps, seed)
-    raise InputError(
-        f"There is no data source {source!r}; give scenes, emoji, an existing folder with captions.csv, "
-        "or tar shards such as 'shards/{000..009}.tar'."
-    )

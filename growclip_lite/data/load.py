@@ -1,0 +1,40 @@
+"""Opens a stream by the name of its source. Sources are imported when they are asked for: some need much."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from growclip_lite.data.stream import Stream, check_seed
+from growclip_lite.errors import InputError
+from growclip_lite.profiles import get_profile
+
+
+def load_stream(source: str, profile: str = "laptop", seed: int = 0) -> Stream:
+    """Opens a stream by the name of its source.
+
+    `source` is `scenes` (built in), `emoji` (a colour-emoji font on this machine), a folder with
+    `captions.csv`, or WebDataset tar shards such as `shards/{000..009}.tar`. `profile` sets the
+    picture size and the amount of the built-in data. Raises `InputError` for anything else.
+    """
+    settings = get_profile(profile)
+    check_seed(seed)
+    if source == "scenes":
+        from growclip_lite.data.scene_stream import load_scenes
+
+        return load_scenes(settings, seed)
+    if source == "emoji":
+        from growclip_lite.data.emoji import load_emoji
+
+        return load_emoji(settings.image_size, seed)
+    if source.endswith(".tar"):
+        from growclip_lite.data.shards import load_shards
+
+        return load_shards(source, settings.image_size, settings.growth_steps, seed)
+    if Path(source).is_dir():
+        from growclip_lite.data.folder import load_folder
+
+        return load_folder(Path(source), settings.image_size, settings.growth_steps, seed)
+    raise InputError(
+        f"There is no data source {source!r}; give scenes, emoji, an existing folder with captions.csv, "
+        "or tar shards such as 'shards/{000..009}.tar'."
+    )

@@ -1,0 +1,138 @@
+"""The stream of scenes: pairs of every growth step, the retrieval set, and the disk cache of drawn pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from growclip_lite.data.drawing import SHAPES, Scenes, kind_names, render
+from growclip_lite.data.scene_tasks import make_tasks
+from growclip_lite.data.scenes import Concepts, caption, captions_of, concepts_at, place_objects, sample_scenes
+from growclip_lite.data.stream import Pairs, Stream
+from growclip_lite.profiles import Profile
+
+VERSION = 1  # of the world: part of the cache's key, to be raised whenever drawing or captions change
+
+
+def make_pairs(count: int, concepts: Concepts, kinds: int, size: int, seed: list[int], wrong: float = 0.0) -> Pairs:
+    """Draws `count` pairs; a share `wrong` of the captions belongs to another picture, as on the web."""
+    rng = np.random.default_rng(seed)
+    scenes = sample_scenes(count, concepts, rng)
+    captions = captions_of(scenes, kinds, rng)
+    moved = np.flatnonzero(rng.random(count) < wrong)
+    for i, j in zip(moved, rng.permutation(moved), strict=True):
+        captions[i], captions[j] = captions[j], captions[i]
+    return Pairs(render(scenes, size, kinds).numpy(), captions)
+
+
+def near_twins(scenes: Scenes, concepts: Concepts, rng: np.random.Generator) -> list[Scenes]:
+    """Three variants of every scene, each with one thing changed: a texture (of a kind: the background),
+    a look, and the arrangement (of a single object: its place)."""
+    everywhere = np.arange(len(scenes))
+    other_texture, other_look, other_order = (scenes[everywhere] for _ in range(3))
+    named = scenes.look[:, 0] >= len(SHAPES)
+    step = rng.integers(1, concepts.textures, size=len(scenes))
+    changed = (scenes.texture[:, 0] + step) % concepts.textures
+    other_texture.texture[~named, 0] = changed[~named]
+    step = rng.integers(1, concepts.backgrounds, size=len(scenes))
+    other_texture.background[named] = ((scenes.background + step) % concepts.backgrounds)[named]
+    other_look.look[:, 0] = rng.integers(concepts.shapes, size=len(scenes))
+    single = scenes.count == 1
+    moved = scenes[everywhere]
+    place_objects(moved, rng)
+    for name in ("x", "y"):
+        values = getattr(scenes, name)
+        swapped = np.concatenate([values[:, 1:2], values[:, :1], values[:, 2:]], 1)
+        getattr(other_order, name)[:] = np.where(single[:, None], getattr(moved, name), swapped)
+    return [other_texture, other_look, other_order]
+
+
+def retrieval_pairs(count: int, concepts: Concepts, kinds: int, size: int, seed: list[int]) -> Pairs:
+    """Pairs in groups of four near twins, whose captions leave nothing out and fit no other picture of the set."""
+    rng = np.random.default_rng(seed)
+    # Objects of a count scene are alike, so that no single one of them can be changed.
+    concepts = replace(concepts, mix=(concepts.mix[0], 0, concepts.mix[2], 0))
+    scenes = sample_scenes(2 * count, concepts, rng)
+    variants = [scenes, *near_twins(scenes, concepts, rng)]
+    # The facts of a picture as a sentence with all chances fixed: equal facts give equal sentences.
+    plain = [[caption(v, i, kind_names(kinds), iter([0.0] * 40), 1.0) for v in variants] for i in range(len(scenes))]
+    chosen, seen = [], set()
+    for i, sentences in enumerate(plain):
+        if len(chosen) < count // 4 and len(set(sentences)) == 4 and seen.isdisjoint(sentences):
+            chosen.append(i)
+            seen.update(sentences)
+    texts = [captions_of(v[chosen], kinds, rng, detail=1.0) for v in variants]
+    images = [render(v[chosen], size, kinds).numpy() for v in variants]
+    return Pairs(np.concatenate(images), [text for part in texts for text in part])
+
+
+def cached(key: dict, make: Callable[[], Pairs]) -> Pairs:
+    """Pairs from the disk cache, memory-mapped; made first where they are not there yet."""
+    root = Path(os.environ.get("GROWCLIP_CACHE", Path.home() / ".cache" / "growclip-lite"))
+    name = hashlib.sha256(json.dumps([VERSION, key], sort_keys=True).encode()).hexdigest()[:16]
+    folder = root / "scenes" / name
+    if folder.exists():
+        try:
+            return read_cached(folder)
+        except (OSError, ValueError):  # damaged: draw it again
+            shutil.rmtree(folder)
+    pairs = make()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=folder.parent))
+    try:
+        np.save(partial / "images.npy", pairs.images)
+        (partial / "captions.json").write_text(json.dumps(pairs.captions))
+        partial.rename(folder)
+    except OSError:
+        if not folder.exists():  # else another process was faster
+            raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return read_cached(folder)
+
+
+def read_cached(folder: Path) -> Pairs:
+    images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+    return Pairs(images, json.loads((folder / "captions.json").read_text()))
+
+
+def load_scenes(profile: Profile, seed: int) -> Stream:
+    """The stream of a profile. Training pairs depend on `seed`; validation and test are the same for all seeds.
+
+    Every split draws its scenes from a random stream of its own; positions, sizes and angles are
+    continuous, so that no scene is met twice.
+    """
+    kinds, size, steps = profile.kinds, profile.image_size, profile.growth_steps
+    concepts = [concepts_at(t, steps, kinds) for t in range(1, steps + 1)]
+    new = np.diff([0, *profile.scene_pairs])
+    train, validation = [], []
+    for t in tqdm(range(steps), desc="drawing scenes", unit="step", leave=False):
+        for split, amount, parts, code, own_seed, wrong in (
+            ("train", int(new[t]), train, 0, seed, profile.wrong_captions),
+            ("validation", profile.validation_pairs, validation, 1, 0, 0.0),
+        ):
+            key = {"split": split, "size": size, "step": t, "of": steps, "kinds": kinds, "amount": amount,
+                   "seed": own_seed, "wrong": wrong}  # fmt: skip
+            parts.append(
+                cached(
+                    key,
+                    lambda c=concepts[t], a=amount, s=[code, t, own_seed], w=wrong: make_pairs(a, c, kinds, size, s, w),
+                )
+            )
+    return Stream(
+        name="scenes", train=train, validation=validation,
+        retrieval=retrieval_pairs(profile.retrieval_pairs, concepts[-1], kinds, size, [2, 0]),
+        tasks=make_tasks(concepts[-1], kinds, size, profile.task_pictures, [3]),
+        validation_tasks=make_tasks(concepts[-1], kinds, size, profile.task_pictures // 2, [4]),
+        step_tasks=[make_tasks(c, kinds, size, profile.task_pictures // 4, [5, t]) for t, c in enumerate(concepts)],
+        augment=False,  # a moved or mirrored scene would contradict its caption, and fresh scenes cost nothing
+    )  # fmt: skip
