@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import matplotlib
@@ -101,27 +102,26 @@ def plot_capacity(rows, path: Path, chance: float) -> None:
     """Mean zero-shot accuracy over training FLOPs, a line per fixed size, on the first and the last step's data.
 
     `rows` is the table of `growclip study capacity`, a pandas data frame; lines are means over seeds
-    with the range between seeds shaded.
+    with the range between seeds shaded. `chance` is the mean accuracy of guessing.
     """
-    figure, panels = plt.subplots(1, 2, figsize=(12, 5), sharey=True)
+    figure, panels = plt.subplots(1, 2, figsize=(12, 5), sharey=True, gridspec_kw={"wspace": 0.06})
     sizes = rows.groupby("architecture")["parameters"].max().sort_values()
-    palette = plt.get_cmap("viridis")([0.95 - 0.9 * i / max(len(sizes) - 1, 1) for i in range(len(sizes))])
-    for axes, step, title in zip(
-        panels, ("first", "last"), ("first growth step's data", "last growth step's data"), strict=True
-    ):
+    palette = plt.get_cmap("viridis")([0.92 - 0.92 * i / max(len(sizes) - 1, 1) for i in range(len(sizes))])
+    for axes, step in zip(panels, ("first", "last"), strict=True):
         for colour, name in zip(palette, sizes.index, strict=True):
             part = rows[(rows["step"] == step) & (rows["architecture"] == name)]
-            points = part.groupby("train_flops")["zero_shot_mean"].agg(["mean", "min", "max"])
-            label = f"{part['parameters'].max() / 1e6:.2f} M  ({name})"
-            axes.plot(points.index, points["mean"], "o-", color=colour, lw=2, label=label)
-            axes.fill_between(points.index, points["min"], points["max"], color=colour, alpha=0.2, lw=0)
-        axes.axhline(chance, color=GREY, ls=":", lw=1)
-        axes.annotate("chance", (axes.get_xlim()[0], chance), fontsize=8, color=GREY, va="bottom")
-        axes.set(xscale="log", xlabel="training FLOPs (model, exact)", title=title, ylim=(0, 1))
+            points = part.groupby("iterations").agg({"train_flops": "mean", "zero_shot_mean": ["mean", "min", "max"]})
+            x, y = points["train_flops"]["mean"] / 1e12, points["zero_shot_mean"]
+            axes.plot(x, y["mean"], "o-", color=colour, lw=2.5, label=f"{sizes[name] / 1e6:.2f} M ({name})")
+            axes.fill_between(x, y["min"], y["max"], color=colour, alpha=0.2, lw=0)
+        budgets = sorted({2.0 ** round(math.log2(flops / 1e12)) for flops in rows[rows["step"] == step]["train_flops"]})
+        axes.axhline(chance, color=GREY, ls=":", lw=1.5, label="chance (last step's classes)")
+        axes.set(xscale="log", xlabel="training, TFLOPs", title=f"{step} growth step's data and concepts", ylim=(0, 1))
+        axes.set_xticks(budgets, [f"{budget:g}" for budget in budgets])
+        axes.minorticks_off()
         axes.grid(color="#ececec")
         axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel("mean zero-shot accuracy on the step's concepts")
-    panels[1].legend(frameon=False, fontsize=8, loc="lower right")
-    figure.suptitle("Capacity matters on the last step's data, and not on the first's")
+    panels[0].set_ylabel("mean zero-shot accuracy")
+    panels[1].legend(frameon=False, fontsize=9, loc="lower right")
     figure.savefig(path, dpi=150, bbox_inches="tight", facecolor="white")
     plt.close(figure)
