@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,6 +13,8 @@ from growclip_lite.model import as_images
 from growclip_lite.train import batch_order, fast_dtype
 
 FEATURES = 256
+BATCH_SIZE = 128
+PER_CLASS = 3
 
 
 def small_convnet(size: int, features: int) -> nn.Sequential:
@@ -44,49 +45,50 @@ def question(task: Task) -> Tensor:
     return bag
 
 
-def ceilings(
-    training: list[Task], test: list[Task], iterations: int, seed: int, batch_size: int = 256
-) -> dict[str, float]:
-    """Test accuracy by task of one network with a head per task, trained on labelled pictures of all tasks.
+def ceilings(training: list[Task], test: list[Task], iterations: int, seed: int) -> dict[str, float]:
+    """Test accuracy by task of a network for each, trained on labelled pictures.
 
-    `training` holds the same tasks as `test` on other pictures. AdamW with a one-cycle learning rate.
+    `training` holds the same tasks as `test`, on other pictures. A task gets `iterations` and
+    `PER_CLASS` for every class.
     """
+    scores = {}
+    for own, other in zip(training, test, strict=True):
+        steps = iterations + PER_CLASS * classes_of(own)
+        trunk, head = train_classifier(own, steps, seed)
+        scores[own.name] = accuracy(trunk, head, other)
+    return scores
+
+
+def classes_of(task: Task) -> int:
+    return len(task.prompts[0] if task.per_picture else task.prompts)
+
+
+def train_classifier(task: Task, iterations: int, seed: int) -> tuple[nn.Module, nn.Module]:
+    """Trunk and head, trained with AdamW and a one-cycle learning rate."""
     torch.manual_seed(seed)
-    trunk = small_convnet(training[0].images.shape[-1], FEATURES).to(memory_format=torch.channels_last)
-    told = [question(task) for task in training]
-    classes = [len(task.prompts[0] if task.per_picture else task.prompts) for task in training]
-    heads = nn.ModuleList(
-        nn.Sequential(nn.Linear(FEATURES + q.shape[1], FEATURES), nn.ReLU(), nn.Linear(FEATURES, c))
-        for q, c in zip(told, classes, strict=True)
-    )
-    weights = [*trunk.parameters(), *heads.parameters()]
-    optimizer = torch.optim.AdamW(weights, lr=2e-3, weight_decay=0.02)
+    told, labels = question(task), torch.from_numpy(task.labels)
+    trunk = small_convnet(task.images.shape[-1], FEATURES).to(memory_format=torch.channels_last)
+    inputs = FEATURES + told.shape[1]
+    head = nn.Sequential(nn.Linear(inputs, FEATURES), nn.ReLU(), nn.Linear(FEATURES, classes_of(task)))
+    optimizer = torch.optim.AdamW([*trunk.parameters(), *head.parameters()], weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=iterations)
-    owner = np.concatenate([np.full(len(task.labels), i) for i, task in enumerate(training)])
-    row = np.concatenate([np.arange(len(task.labels)) for task in training])
     dtype = fast_dtype("cpu")
-    batches = batch_order(len(owner), batch_size, [seed])
-    for _ in tqdm(range(iterations), desc="ceilings", leave=False):
+    batches = batch_order(len(labels), BATCH_SIZE, [seed])
+    for _ in tqdm(range(iterations), desc=f"ceiling of {task.name}", leave=False):
         index = next(batches)
-        images = np.concatenate([task.images[row[index[owner[index] == i]]] for i, task in enumerate(training)])
+        images = as_images(task.images[index]).float().div(255).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-            features = trunk(as_images(images).float().div(255).contiguous(memory_format=torch.channels_last)).float()
-        loss, begin = 0.0, 0
-        for i, task in enumerate(training):
-            rows = row[index[owner[index] == i]]
-            part = torch.cat([features[begin : begin + len(rows)], told[i][rows]], 1)
-            begin += len(rows)
-            target = torch.from_numpy(task.labels[rows])
-            loss = loss + F.cross_entropy(heads[i](part), target, reduction="sum") / len(index)
+            features = trunk(images).float()
+        loss = F.cross_entropy(head(torch.cat([features, told[index]], 1)), labels[index])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-    return {task.name: _accuracy(trunk, head, task) for task, head in zip(test, heads, strict=True)}
+    return trunk, head
 
 
 @torch.inference_mode()
-def _accuracy(trunk: nn.Module, head: nn.Module, task: Task) -> float:
+def accuracy(trunk: nn.Module, head: nn.Module, task: Task) -> float:
     trunk.eval()
     told, hits = question(task), 0
     for begin in range(0, len(task.labels), BATCH):

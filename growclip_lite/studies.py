@@ -36,7 +36,7 @@ SIZES = {
     Architecture(2, 3, 1, 3, 2, 3): 1_200,
     Architecture(2, 4, 1, 4, 2, 4): 600,
 }
-CEILING_ITERATIONS = 1_500
+CEILING_ITERATIONS = 400
 # Training FLOPs, in units of 1e12. Every point of a curve is a complete training with a schedule of its own.
 BUDGETS = {"first": (0.25, 0.5, 1, 2, 4), "last": (4, 8, 16, 32, 64)}
 

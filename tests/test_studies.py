@@ -99,7 +99,7 @@ def asked_task(count: int, seed: int) -> Task:
 
 def test_ceilings_learn_what_can_be_learnt_and_are_told_the_question():
     training, test = ([make(600, seed) for make in (coloured_task, asked_task)] for seed in (0, 1))
-    scores = ceilings(training, test, iterations=60, seed=0, batch_size=64)
+    scores = ceilings(training, test, iterations=60, seed=0)
     assert scores["colour"] > 0.95 and scores["side"] > 0.9
     assert question(test[0]).shape == (600, 0) and torch.equal(question(test[1]).sum(1), torch.full((600,), 2.0))
 
