@@ -30,19 +30,38 @@ def small_convnet(size: int, features: int) -> nn.Sequential:
 
 
 def question(task: Task) -> Tensor:
-    """(M, W) what the classifier is told besides the picture.
+    """(M, W) what the classifier is told besides the picture: a constant, and what is asked.
 
-    Where candidates differ from picture to picture, it needs to know what is asked: the words of
-    the first candidate before its relation word, as a bag of words. Empty for the other tasks.
+    Where candidates differ from picture to picture, that is the words of the first candidate before
+    its relation word, as a bag of words.
     """
+    constant = torch.ones(len(task.labels), 1)
     if not task.per_picture:
-        return torch.zeros(len(task.labels), 0)
+        return constant
     asked = [candidates[0][0].split()[1:3] for candidates in task.prompts]
     words = {word: i for i, word in enumerate(sorted({word for pair in asked for word in pair}))}
     bag = torch.zeros(len(asked), len(words))
     for row, pair in enumerate(asked):
         bag[row, [words[word] for word in pair]] = 1
-    return bag
+    return torch.cat([constant, bag], 1)
+
+
+class Classifier(nn.Module):
+    """Picture and question to class scores. The question weighs the picture's features: *which* object is asked for
+    selects among what is seen, which a sum of both learns only slowly."""
+
+    def __init__(self, size: int, told: int, classes: int) -> None:
+        super().__init__()
+        self.trunk = small_convnet(size, FEATURES).to(memory_format=torch.channels_last)
+        self.gate = nn.Linear(told, FEATURES, bias=False)
+        self.head = nn.Sequential(nn.Linear(FEATURES, FEATURES), nn.ReLU(), nn.Linear(FEATURES, classes))
+
+    def forward(self, images: Tensor, told: Tensor) -> Tensor:
+        """(B, 3, S, S) uint8 and (B, W) -> (B, classes)."""
+        pixels = images.float().div(255).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", fast_dtype("cpu"), enabled=self.training and fast_dtype("cpu") != torch.float32):
+            features = self.trunk(pixels).float()
+        return self.head(features * self.gate(told))
 
 
 def ceilings(training: list[Task], test: list[Task], iterations: int, seed: int) -> dict[str, float]:
@@ -54,8 +73,7 @@ def ceilings(training: list[Task], test: list[Task], iterations: int, seed: int)
     scores = {}
     for own, other in zip(training, test, strict=True):
         steps = iterations + PER_CLASS * classes_of(own)
-        trunk, head = train_classifier(own, steps, seed)
-        scores[own.name] = accuracy(trunk, head, other)
+        scores[own.name] = accuracy(train_classifier(own, steps, seed), other)
     return scores
 
 
@@ -63,37 +81,30 @@ def classes_of(task: Task) -> int:
     return len(task.prompts[0] if task.per_picture else task.prompts)
 
 
-def train_classifier(task: Task, iterations: int, seed: int) -> tuple[nn.Module, nn.Module]:
-    """Trunk and head, trained with AdamW and a one-cycle learning rate."""
+def train_classifier(task: Task, iterations: int, seed: int) -> Classifier:
+    """Trains with AdamW and a one-cycle learning rate."""
     torch.manual_seed(seed)
     told, labels = question(task), torch.from_numpy(task.labels)
-    trunk = small_convnet(task.images.shape[-1], FEATURES).to(memory_format=torch.channels_last)
-    inputs = FEATURES + told.shape[1]
-    head = nn.Sequential(nn.Linear(inputs, FEATURES), nn.ReLU(), nn.Linear(FEATURES, classes_of(task)))
-    optimizer = torch.optim.AdamW([*trunk.parameters(), *head.parameters()], weight_decay=0.02)
+    model = Classifier(task.images.shape[-1], told.shape[1], classes_of(task))
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=iterations)
-    dtype = fast_dtype("cpu")
     batches = batch_order(len(labels), BATCH_SIZE, [seed])
     for _ in tqdm(range(iterations), desc=f"ceiling of {task.name}", leave=False):
         index = next(batches)
-        images = as_images(task.images[index]).float().div(255).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-            features = trunk(images).float()
-        loss = F.cross_entropy(head(torch.cat([features, told[index]], 1)), labels[index])
+        loss = F.cross_entropy(model(as_images(task.images[index]), told[index]), labels[index])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-    return trunk, head
+    return model
 
 
 @torch.inference_mode()
-def accuracy(trunk: nn.Module, head: nn.Module, task: Task) -> float:
-    trunk.eval()
+def accuracy(model: Classifier, task: Task) -> float:
+    model.eval()
     told, hits = question(task), 0
     for begin in range(0, len(task.labels), BATCH):
         part = slice(begin, begin + BATCH)
-        features = trunk(as_images(task.images[part]).float() / 255)
-        guess = head(torch.cat([features, told[part]], 1)).argmax(1)
+        guess = model(as_images(task.images[part]), told[part]).argmax(1)
         hits += int((guess == torch.from_numpy(task.labels[part])).sum())
     return hits / len(task.labels)
