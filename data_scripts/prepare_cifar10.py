@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from growclip_lite.data.folder import fill
 from growclip_lite.data.stream import hold_out, step_sizes
