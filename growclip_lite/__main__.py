@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from growclip_lite.errors import InputError
@@ -17,11 +18,11 @@ SOURCES = "scenes, emoji, a folder with captions.csv, or tar shards such as 'sha
 def run_grow(args: argparse.Namespace) -> None:
     from growclip_lite import grow, load_stream
     from growclip_lite.plots import plot_growth
+    from growclip_lite.profiles import get_profile
 
-    out = Path(args.out)
-    report = grow(
-        load_stream(args.data, args.profile, args.seed), args.profile, out, seed=args.seed, resume=args.resume
-    )
+    out, profile = Path(args.out), get_profile(args.profile)
+    profile = replace(profile, iterations=args.iterations or profile.iterations)
+    report = grow(load_stream(args.data, args.profile, args.seed), profile, out, seed=args.seed, resume=args.resume)
     plot_growth(report, out / "growth.png")
     print(growth_table(report))
     if report["skipped"]:
@@ -159,6 +160,11 @@ def parser() -> argparse.ArgumentParser:
     add_data(command)
     command.add_argument("--out", required=True, help="folder for the report, the figure and the checkpoints")
     command.add_argument(
+        "--iterations",
+        type=at_least_one,
+        help="training batches in all growth steps together, instead of the profile's",
+    )
+    command.add_argument(
         "--resume", action="store_true", help="go on with an interrupted run in --out, if there is one"
     )
 
@@ -181,7 +187,7 @@ def parser() -> argparse.ArgumentParser:
     command = add("study", run_study, "Run a study over seeds, one row per job; rows that are there are kept.", "name")
     command.add_argument("--data", default="scenes", help=SOURCES)
     command.add_argument("--profile", default="laptop", help=PROFILES)
-    command.add_argument("--seeds", type=int, default=5)
+    command.add_argument("--seeds", type=at_least_one, default=5)
     command.add_argument("--results", default="results", help="folder of the tables")
     return main_parser
 

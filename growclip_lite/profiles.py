@@ -75,9 +75,11 @@ GPU = replace(
 )  # fmt: skip
 
 
+PROFILES = {profile.name: profile for profile in (SMOKE, STUDY, LAPTOP, GPU)}
+
+
 def get_profile(name: str) -> Profile:
     """The profile of that name; raises `InputError` for another."""
-    profiles = {p.name: p for p in (SMOKE, STUDY, LAPTOP, GPU)}
-    if name not in profiles:
-        raise InputError(f"There is no profile {name!r}; choose one of {', '.join(profiles)}.")
-    return profiles[name]
+    if name not in PROFILES:
+        raise InputError(f"There is no profile {name!r}; choose one of {', '.join(PROFILES)}.")
+    return PROFILES[name]

@@ -35,13 +35,7 @@ PAIRS = 96
 @pytest.fixture(autouse=True)
 def tiny_smoke_profile(monkeypatch: pytest.MonkeyPatch):
     """The profile `smoke` is even smaller here; the others are as they are."""
-    original = profiles.get_profile
-
-    def get_profile(name: str):
-        return tiny_profile(iterations=6, growth_steps=2, evaluations=2) if name == "smoke" else original(name)
-
-    monkeypatch.setattr(profiles, "get_profile", get_profile)
-    monkeypatch.setattr(grow_module, "get_profile", get_profile)
+    monkeypatch.setitem(profiles.PROFILES, "smoke", tiny_profile(iterations=6, growth_steps=2, evaluations=2))
 
 
 def png(picture: Image.Image, format: str = "PNG") -> bytes:
@@ -596,7 +590,7 @@ def finished_run(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     out = tmp_path_factory.mktemp("finished") / "run"
     profile = tiny_profile(iterations=6, growth_steps=2, evaluations=2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(profiles, "get_profile", lambda name: profile)
+        patch.setitem(profiles.PROFILES, "smoke", profile)
         grow_module.grow(load_stream(str(folder), "smoke"), profile, out)
     return out
 
@@ -633,3 +627,12 @@ def test_a_run_goes_on_once_there_is_space_again(
     after = files_of(tmp_path / "out")
     del after["growth.png"]
     assert after == files_of(finished_run)
+
+
+def test_the_amount_of_training_can_be_set(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+    out = tmp_path / "run"
+    assert main(["grow", "--data", str(folder), "--profile", "smoke", "--iterations", "4", "--out", str(out)]) == 0
+    report = json.loads((out / "report.json").read_text())
+    assert report["settings"]["iterations"] == 4
+    assert main(["grow", "--data", str(folder), "--iterations", "0", "--out", str(tmp_path / "other")]) == 2
+    assert "less than 1" in capsys.readouterr().err and not (tmp_path / "other").exists()
