@@ -1,5 +1,6 @@
 """Studies: rows, resuming, peers and ceilings, and the numbers in README."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,6 +116,14 @@ def test_readmes_results_are_those_of_the_table():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     block = readme.split("<!-- results -->")[1].split("<!-- /results -->")[0].strip()
     assert block == studies.summary(ROOT / "results" / "growth.csv")
+
+
+def test_readmes_words_on_the_demo_are_those_of_its_report():
+    report = json.loads((ROOT / "results" / "demo_report.json").read_text())
+    overhead = 1 - sum(entry["phases"]["train"] for entry in report["steps"]) / report["seconds"]
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"took {report['seconds']:.0f} s on two cores, {overhead:.0%} of them".replace("%", " %") in readme
+    assert report["seconds"] < 300 and overhead < 0.25
 
 
 def test_committed_rows_have_their_provenance():
