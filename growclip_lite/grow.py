@@ -90,6 +90,14 @@ def grow_tokenizer(run: Run, tokenizer: Tokenizer | None, step: int) -> Tokenize
     return tokenizer
 
 
+def tokenizer_at(run: Run, step: int) -> Tokenizer:
+    """The tokenizer as it is in growth step `step`, grown over all steps before."""
+    tokenizer = None
+    for earlier in range(1, step + 1):
+        tokenizer = grow_tokenizer(run, tokenizer, earlier)
+    return tokenizer
+
+
 def begin_step(run: Run, step: int, old: GrowCLIP | None, phases: dict[str, float]) -> tuple[GrowCLIP, dict | None]:
     """The model that step `step` starts training with, and the report of the search that chose it.
 
@@ -193,9 +201,7 @@ def write_metrics(path: Path, step: int, records: list[dict]) -> None:
 
 def resume_step(run: Run, about: dict, path: Path) -> tuple[GrowCLIP, dict | None, dict]:
     """An empty model of the interrupted step's architecture; `load_training` fills it."""
-    tokenizer = None
-    for step in range(1, about["step"] + 1):
-        tokenizer = grow_tokenizer(run, tokenizer, step)
+    tokenizer = tokenizer_at(run, about["step"])
     architecture, config = Architecture.from_dict(about["architecture"]), ModelConfig.from_dict(about["model"])
     return new_model(architecture, config, 0, tokenizer), about["search"], about["phases"]
 
