@@ -18,16 +18,22 @@ SOURCES = "scenes, emoji, a folder with captions.csv, or tar shards such as 'sha
 def run_grow(args: argparse.Namespace) -> None:
     from growclip_lite import grow, load_stream
     from growclip_lite.plots import plot_growth
-    from growclip_lite.profiles import get_profile
 
-    out, profile = Path(args.out), get_profile(args.profile)
-    profile = replace(profile, iterations=args.iterations or profile.iterations)
-    report = grow(load_stream(args.data, args.profile, args.seed), profile, out, seed=args.seed, resume=args.resume)
+    out, stream = Path(args.out), load_stream(args.data, args.profile, args.seed)
+    report = grow(stream, profile_of(args), out, seed=args.seed, resume=args.resume)
     plot_growth(report, out / "growth.png")
     print(growth_table(report))
     if report["skipped"]:
         print(f"{len(report['skipped'])} pictures could not be used; report.json names them.")
     print(f"Wrote {out / 'report.json'}, {out / 'growth.png'} and a checkpoint per growth step.")
+
+
+def profile_of(args: argparse.Namespace):
+    """The named profile, with as many iterations as asked for."""
+    from growclip_lite.profiles import get_profile
+
+    profile = get_profile(args.profile)
+    return replace(profile, iterations=args.iterations or profile.iterations)
 
 
 def growth_table(report: dict) -> str:
@@ -124,7 +130,7 @@ def run_find(args: argparse.Namespace) -> None:
 def run_study(args: argparse.Namespace) -> None:
     from growclip_lite.studies import run_study
 
-    print(f"Wrote {run_study(args.name, args.profile, args.data, args.seeds, Path(args.results))}.")
+    print(f"Wrote {run_study(args.name, profile_of(args), args.data, args.seeds, Path(args.results))}.")
 
 
 class Parser(argparse.ArgumentParser):
@@ -156,14 +162,17 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--profile", default="laptop", help=PROFILES)
         command.add_argument("--seed", type=int, default=0)
 
+    def add_iterations(command: argparse.ArgumentParser) -> None:
+        command.add_argument(
+            "--iterations",
+            type=at_least_one,
+            help="training batches in all growth steps together, instead of the profile's",
+        )
+
     command = add("grow", run_grow, "Grow a model over the growth steps of a stream.")
     add_data(command)
     command.add_argument("--out", required=True, help="folder for the report, the figure and the checkpoints")
-    command.add_argument(
-        "--iterations",
-        type=at_least_one,
-        help="training batches in all growth steps together, instead of the profile's",
-    )
+    add_iterations(command)
     command.add_argument(
         "--resume", action="store_true", help="go on with an interrupted run in --out, if there is one"
     )
@@ -188,6 +197,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--data", default="scenes", help=SOURCES)
     command.add_argument("--profile", default="laptop", help=PROFILES)
     command.add_argument("--seeds", type=at_least_one, default=5)
+    add_iterations(command)
     command.add_argument("--results", default="results", help="folder of the tables")
     return main_parser
 

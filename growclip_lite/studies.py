@@ -26,7 +26,7 @@ from growclip_lite.evaluate import evaluate, mean, retrieval, zero_shot_all
 from growclip_lite.grow import Run, grow, versions
 from growclip_lite.peers import from_scratch, train_fixed
 from growclip_lite.plots import plot_capacity
-from growclip_lite.profiles import Profile, get_profile
+from growclip_lite.profiles import Profile
 
 # Fixed sizes for the question whether capacity matters, each with the most iterations it is given (some minutes).
 SIZES = {
@@ -80,7 +80,8 @@ def add_row(path: Path, row: dict) -> None:
 
 def grown_row(stream: Stream, profile: Profile, seed: int, out: Path) -> tuple[dict, dict]:
     """The report of a grown run, and its row."""
-    report = grow(stream, profile, out / f"{stream.name}-{profile.name}-{seed}", seed=seed, resume=True)
+    folder = out / f"{stream.name}-{profile.name}-{profile.iterations}-{seed}"
+    report = grow(stream, profile, folder, seed=seed, resume=True)
     last = report["steps"][-1]
     overhead = sum(s for e in report["steps"] for name, s in e["phases"].items() if name != "train")
     return report, {
@@ -103,7 +104,7 @@ def scratch_row(stream: Stream, profile: Profile, seed: int, out: Path, report: 
 def study_growth(path: Path, profile: Profile, seeds: int, source: str) -> None:
     """GrowCLIP against its final architecture from scratch, over seeds."""
     for seed in tqdm(range(seeds), desc=f"growth on {source}"):
-        key = {"data": source_name(source), "profile": profile.name, "seed": seed}
+        key = {"data": source_name(source), "profile": profile.name, "iterations": profile.iterations, "seed": seed}
         if done(path, key | {"method": "from scratch"}):
             continue
         stream, about = load_stream(source, profile.name, seed), provenance(profile)
@@ -159,11 +160,11 @@ def study_capacity(path: Path, profile: Profile, seeds: int, source: str) -> Non
 def study_ceilings(path: Path, profile: Profile, seeds: int, source: str) -> None:
     """A supervised classifier on the pictures of every zero-shot task."""
     concepts = concepts_at(profile.growth_steps, profile.growth_steps, profile.kinds)
+    stream = load_stream(source, profile.name, 0)
     for seed in range(seeds):
         if done(path, {"seed": seed}):
             continue
         training = make_tasks(concepts, profile.kinds, profile.image_size, 24 * profile.task_pictures, [7, seed])
-        stream = load_stream(source, profile.name, 0)
         begin = time.monotonic()
         scores = ceilings(training, stream.tasks, CEILING_ITERATIONS, seed)
         row = {"seed": seed, **scores, "seconds": time.monotonic() - begin}
@@ -180,8 +181,9 @@ def summary(path: Path) -> str:
     """The growth study as a Markdown table: mean ± standard deviation over seeds, gain with its interval."""
     rows = pd.read_csv(path)
     lines = [
-        "| data | seeds | mean zero-shot | image-to-text R@1 | from scratch, zero-shot | gain, points (95 %) |",
-        "|---|---|---|---|---|---|",
+        "| data | iterations | seeds | mean zero-shot | image-to-text R@1 | from scratch, zero-shot | "
+        "gain, points (95 %) |",
+        "|---|---|---|---|---|---|---|",
     ]
 
     def cell(values: pd.Series) -> str:
@@ -189,28 +191,28 @@ def summary(path: Path) -> str:
             return "not measured"
         return f"{values.mean():.3f} ± {values.std():.3f}" if len(values) > 1 else f"{values.mean():.3f}"
 
-    for data, part in rows.groupby("data", sort=False):
+    for (data, iterations), part in rows.groupby(["data", "iterations"], sort=False):
         grown, scratch = (part[part["method"] == m].set_index("seed") for m in ("growclip", "from scratch"))
         gain = 100 * (grown["zero_shot_mean"] - scratch["zero_shot_mean"]).dropna().to_numpy()
         measured = (
             "{:+.1f} ({:+.1f} to {:+.1f})".format(gain.mean(), *interval(gain)) if len(gain) > 1 else "not measured"
         )
         cells = [cell(grown["zero_shot_mean"]), cell(grown["i2t_r1"]), cell(scratch["zero_shot_mean"]), measured]
-        lines.append(f"| {data} | {len(grown)} | {' | '.join(cells)} |")
+        lines.append(f"| {data} | {iterations:,} | {len(grown)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 STUDIES: dict[str, Callable] = {"growth": study_growth, "capacity": study_capacity, "ceilings": study_ceilings}
 
 
-def run_study(name: str, profile: str, source: str, seeds: int, folder: Path) -> Path:
+def run_study(name: str, profile: Profile, source: str, seeds: int, folder: Path) -> Path:
     """Runs a study to the end and returns the path of its table. Raises `InputError` for an unknown one."""
     if name not in STUDIES:
         raise InputError(f"There is no study {name!r}; choose one of {', '.join(STUDIES)}.")
     path = folder / f"{name}.csv"
-    STUDIES[name](path, get_profile(profile), seeds, source)
+    STUDIES[name](path, profile, seeds, source)
     if name == "capacity":
         rows = pd.read_csv(path)
-        tasks = load_stream(source, profile, 0).tasks
+        tasks = load_stream(source, profile.name, 0).tasks
         plot_capacity(rows, path.with_suffix(".png"), sum(task.chance for task in tasks) / len(tasks))
     return path

@@ -347,6 +347,17 @@ def test_colours_stay_with_their_shapes():
         assert says(text, "striped red") and re.search(r"(spotted|dotted) blue", text)
 
 
+def test_openings_fit_what_follows():
+    one = ("small", "plain", "red", "square", 0.5, 0.5)
+    single, three = (many_captions(scene(kind, *[one] * n), detail=1) for kind, n in (("single", 1), ("count", 3)))
+    grounds = [name for names in GROUND.values() for name in names]
+    for text in [*single, *three]:
+        assert not any(re.search(rf"\b(of|is|are|see|shows) {ground} ", text) for ground in grounds), text
+    assert any(text.startswith(tuple(grounds)) for text in single)
+    assert any("there is" in text for text in single) and not any("there are" in text for text in single)
+    assert any("there are" in text for text in three) and not any("there is" in text for text in three)
+
+
 @pytest.mark.parametrize("count", [2, 3])
 def test_counts_have_a_number_and_a_plural(count: int):
     one = ("small", "plain", "red", "square", 0.5, 0.5)

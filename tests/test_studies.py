@@ -46,7 +46,7 @@ def test_the_growth_study_writes_paired_rows_and_resumes(tmp_path, monkeypatch):
     assert {"commit", "versions", "profile", "zero_shot_mean", "i2t_r1", "train_flops", "seconds"} <= set(rows)
     monkeypatch.setattr(studies, "grown_row", lambda *_: pytest.fail("computed again"))
     studies.study_growth(path, profile, 2, "emoji")
-    assert "| emoji | 2 |" in studies.summary(path)
+    assert f"| emoji | {profile.iterations:,} | 2 |" in studies.summary(path)
 
 
 def test_from_scratch_gets_the_last_steps_budget_and_architecture(tmp_path):
@@ -73,7 +73,7 @@ def test_capacity_jobs_keep_to_their_budgets():
 
 def test_an_unknown_study_is_refused(tmp_path):
     with pytest.raises(InputError, match="no study 'nothing'.*growth"):
-        studies.run_study("nothing", "smoke", "scenes", 1, tmp_path)
+        studies.run_study("nothing", get_profile("smoke"), "scenes", 1, tmp_path)
 
 
 def coloured_task(count: int, seed: int) -> Task:

@@ -49,6 +49,7 @@ _RELATION_WORDS = {
     "above": ("above", "over"), "below": ("below", "under"),
 }  # fmt: skip
 OPENINGS = ("", "", "", "a photo of ", "a picture of ", "there is ", "i see ", "this shows ")
+_AFTER_GROUND = ("", "there is ", "i see ")  # openings that may follow "on snow"
 
 
 @dataclass(frozen=True)
@@ -213,9 +214,12 @@ def caption(scenes: Scenes, i: int, names: tuple[str, ...], chances: Iterator[fl
             if next(chances) < max(0.55, detail):
                 text += f" {PLACES[place_of(scenes[i : i + 1])[0]]}"
     ground = _pick(GROUND[BACKGROUNDS[scenes.background[i]]], next(chances))
-    if next(chances) < max(0.5, detail):
-        text = f"{ground} {text}" if next(chances) < 0.2 else f"{text} {ground}"
-    return _pick(OPENINGS, next(chances)) + text
+    tells_ground = next(chances) < max(0.5, detail)
+    if tells_ground and next(chances) < 0.2:
+        text = f"{ground} {_pick(_AFTER_GROUND, next(chances))}{text}"
+    else:
+        text = _pick(OPENINGS, next(chances)) + text + (f" {ground}" if tells_ground else "")
+    return text.replace("there is", "there are") if kind_of_scene == "count" else text
 
 
 def captions_of(scenes: Scenes, kinds: int, rng: np.random.Generator, detail: float = 0.0) -> list[str]:
