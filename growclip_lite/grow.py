@@ -224,7 +224,12 @@ def check_stream(stream: Stream) -> None:
 
 def data_digest(stream: Stream) -> str:
     """A short name of the training captions in their order: two folders may have the same name."""
-    return hashlib.sha256(json.dumps([part.captions for part in stream.train]).encode()).hexdigest()[:16]
+    digest = hashlib.sha256()
+    for part in stream.train:
+        digest.update(f"{len(part)} pairs\n".encode())
+        for caption in part.captions:
+            digest.update(json.dumps(caption).encode())
+    return digest.hexdigest()[:16]
 
 
 def start_report(run: Run, resume: bool) -> dict:

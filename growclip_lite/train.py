@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import math
 import re
 import time
@@ -26,6 +28,7 @@ MAX_LOGIT_SCALE = 4.6052  # ln 100, as in CLIP
 SIDED = re.compile(r"\b(left|right)", re.IGNORECASE)  # a mirrored picture would contradict such a caption
 RECORD_EVERY = 20  # iterations between loss records; states are saved at records only
 SAVE_SECONDS = 10.0
+TOKENIZED = 10_000  # captions in memory at a time
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,10 @@ class TrainConfig:
 
 
 class TrainingSet:
-    """The union of several parts of a stream, tokenised, ready to be drawn from in batches."""
+    """The union of several parts of a stream, tokenised, ready to be drawn from in batches.
+
+    Kept in memory are some 60 bytes a pair: its tokens, and a number that equal captions share.
+    """
 
     def __init__(
         self, parts: Sequence[Pairs], tokenizer: Tokenizer, context_length: int, augment: bool = False,
@@ -55,11 +61,19 @@ class TrainingSet:
         self.parts = [part for part in parts if len(part)]
         self.ends = np.cumsum([len(part) for part in self.parts])
         self.augment, self.device = augment, device
-        captions = [caption for part in self.parts for caption in part.captions]
-        unique = {caption: i for i, caption in enumerate(dict.fromkeys(captions))}
-        self.caption_ids = torch.tensor([unique[caption] for caption in captions])
-        self.sided = torch.tensor([SIDED.search(caption) is not None for caption in unique])
-        self.tokens = tokenizer(list(unique), context_length).to(torch.int32)
+        count = sum(len(part) for part in self.parts)
+        dtype = torch.int16 if tokenizer.vocab_size < 2**15 else torch.int32
+        self.tokens = torch.empty(count, context_length, dtype=dtype)
+        self.caption_ids = torch.empty(count, dtype=torch.int64)
+        self.sided = torch.empty(count, dtype=torch.bool)
+        captions = itertools.chain.from_iterable(part.captions for part in self.parts)
+        for begin in range(0, count, TOKENIZED):
+            block = list(itertools.islice(captions, TOKENIZED))
+            unique = {caption: i for i, caption in enumerate(dict.fromkeys(block))}
+            index, here = torch.tensor([unique[caption] for caption in block]), slice(begin, begin + len(block))
+            self.tokens[here] = tokenizer(list(unique), context_length)[index].to(dtype)
+            self.caption_ids[here] = torch.tensor([caption_id(caption) for caption in unique])[index]
+            self.sided[here] = torch.tensor([SIDED.search(caption) is not None for caption in unique])[index]
 
     def __len__(self) -> int:
         return int(self.ends[-1])
@@ -72,12 +86,20 @@ class TrainingSet:
         for number, part in enumerate(self.parts):
             mine = np.flatnonzero(owner == number)
             pixels[mine] = part.images[index[mine] - (self.ends[number] - len(part))]
-        images, ids = as_images(pixels), self.caption_ids[torch.from_numpy(index)]
+        rows = torch.from_numpy(index)
+        images = as_images(pixels)
         if self.augment:
             images = shift(images, rng)
-            flipped = torch.from_numpy(rng.random(len(images)) < 0.5) & ~self.sided[ids]
+            flipped = torch.from_numpy(rng.random(len(images)) < 0.5) & ~self.sided[rows]
             images[flipped] = images[flipped].flip(-1)
-        return images.to(self.device), self.tokens[ids].long().to(self.device), ids.to(self.device)
+        tokens, ids = self.tokens[rows].long(), self.caption_ids[rows]
+        return images.to(self.device), tokens.to(self.device), ids.to(self.device)
+
+
+def caption_id(caption: str) -> int:
+    """A number of 64 bits that equal captions share, and others (as good as) never."""
+    digest = hashlib.blake2b(caption.encode(errors="surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)
 
 
 def shift(images: Tensor, rng: np.random.Generator) -> Tensor:

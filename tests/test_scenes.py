@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from itertools import chain, combinations, permutations, product
 from pathlib import Path
@@ -13,8 +14,9 @@ import pytest
 import torch
 
 from growclip_lite.data import scene_stream, scene_tasks
+from growclip_lite.data.disk import cached
 from growclip_lite.data.drawing import BACKGROUNDS, COLOURS, SHAPES, TEXTURES, Scenes, kind_names, render
-from growclip_lite.data.scene_stream import cached, load_scenes, make_pairs
+from growclip_lite.data.scene_stream import load_scenes, make_pairs
 from growclip_lite.data.scenes import (
     COLOUR_NAMES,
     GROUND,
@@ -87,7 +89,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Scenes]:
 
 
 def same_pairs(one: Pairs, other: Pairs) -> bool:
-    return one.captions == other.captions and np.array_equal(one.images, other.images)
+    return list(one.captions) == list(other.captions) and np.array_equal(one.images, other.images)
 
 
 def hashes(*images: np.ndarray) -> set[str]:
@@ -379,7 +381,7 @@ def test_names_are_one_word_and_all_different():
 
 
 def test_the_share_of_wrong_captions(drawn: list[Scenes]):
-    right, wrong = (make_pairs(2_000, LAST, KINDS, SIZE, [7], wrong=share).captions for share in (0.0, 0.3))
+    right, wrong = (next(make_pairs(2_000, LAST, KINDS, SIZE, [7], wrong=share)).captions for share in (0.0, 0.3))
     share = np.mean([one != other for one, other in zip(right, wrong, strict=True)])
     assert 0.25 < share < 0.34
     assert sorted(right) == sorted(wrong)  # they belong to other pictures
@@ -537,12 +539,16 @@ def test_scenes_may_not_be_moved_or_mirrored(stream: Stream):
 # ---- the cache
 
 
-def pairs_to_cache() -> Pairs:
-    return Pairs(np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 2, 2), ["one", "zwei ✓"])
+PAIRS = Pairs(np.arange(3 * 3 * 4, dtype=np.uint8).reshape(3, 3, 2, 2), ["one", "zwei ✓", "three"])
+
+
+def blocks() -> Iterator[Pairs]:
+    yield Pairs(PAIRS.images[:2], PAIRS.captions[:2])
+    yield Pairs(PAIRS.images[2:], PAIRS.captions[2:])
 
 
 def test_a_second_load_draws_nothing(stream: Stream, monkeypatch):
-    monkeypatch.setattr(scene_stream, "make_pairs", None)  # must not be needed
+    monkeypatch.setattr(scene_stream, "make_pairs", lambda *_: pytest.fail("drawn again"))
     again = load_scenes(PROFILE, seed=0)
     assert all(same_pairs(one, other) for one, other in zip(stream.train, again.train, strict=True))
 
@@ -551,12 +557,13 @@ def test_cached_pairs_are_the_same_and_mapped(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("GROWCLIP_CACHE", str(tmp_path))
     made = []
     for _ in range(2):
-        pairs = cached({"a": 1}, lambda: made.append(1) or pairs_to_cache())
-        assert same_pairs(pairs, pairs_to_cache()) and isinstance(pairs.images, np.memmap)
+        pairs = cached("scenes", {"a": 1}, 3, lambda: made.append(1) or blocks())
+        assert same_pairs(pairs, PAIRS) and isinstance(pairs.images, np.memmap)
         assert not pairs.images.flags.writeable
     assert len(made) == 1
-    cached({"a": 2}, lambda: made.append(1) or pairs_to_cache())
+    cached("scenes", {"a": 2}, 3, lambda: made.append(1) or blocks())
     assert len(made) == 2
+    assert pairs.captions[-1] == "three" and pairs.captions[1:] == ["zwei ✓", "three"]
 
 
 @pytest.mark.parametrize("fault", ["while drawing", "while writing pictures", "while writing captions"])
@@ -566,27 +573,52 @@ def test_an_interrupted_write_leaves_no_broken_entry(tmp_path: Path, monkeypatch
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
+    def stops_half_way() -> Iterator[Pairs]:
+        yield next(blocks())
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as patch:
         if fault == "while writing pictures":
-            patch.setattr(np, "save", interrupted)
+            patch.setattr(np.lib.format, "write_array_header_1_0", interrupted)
         if fault == "while writing captions":
-            patch.setattr(Path, "write_text", interrupted)
+            patch.setattr(np, "save", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            cached({"a": 1}, interrupted if fault == "while drawing" else pairs_to_cache)
-    made = []
-    pairs = cached({"a": 1}, lambda: made.append(1) or pairs_to_cache())
-    assert made == [1] and same_pairs(pairs, pairs_to_cache())
+            cached("scenes", {"a": 1}, 3, stops_half_way if fault == "while drawing" else blocks)
+    assert list((tmp_path / "scenes").iterdir()) == []
+    assert same_pairs(cached("scenes", {"a": 1}, 3, blocks), PAIRS)
+
+
+@pytest.mark.parametrize("name", ["images.npy", "captions.txt", "caption_ends.npy"])
+def test_a_damaged_entry_is_drawn_again(tmp_path: Path, monkeypatch, name: str):
+    monkeypatch.setenv("GROWCLIP_CACHE", str(tmp_path))
+    cached("scenes", {"a": 1}, 3, blocks)
+    (path,) = (tmp_path / "scenes").glob(f"*/{name}")
+    path.write_bytes(path.read_bytes()[:-3])
+    assert same_pairs(cached("scenes", {"a": 1}, 3, blocks), PAIRS)
 
 
 def test_two_processes_may_fill_the_cache_at_once(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("GROWCLIP_CACHE", str(tmp_path))
 
-    def slow() -> Pairs:
-        cached({"a": 1}, pairs_to_cache)  # the other one is faster
-        return pairs_to_cache()
+    def slow() -> Iterator[Pairs]:
+        cached("scenes", {"a": 1}, 3, blocks)  # the other one is faster
+        return blocks()
 
-    assert same_pairs(cached({"a": 1}, slow), pairs_to_cache())
+    assert same_pairs(cached("scenes", {"a": 1}, 3, slow), PAIRS)
     assert len(list((tmp_path / "scenes").iterdir())) == 1
+
+
+def test_many_pairs_are_drawn_from_several_streams_and_in_blocks(monkeypatch):
+    whole = next(make_pairs(100, LAST, KINDS, SIZE, [7]))
+    monkeypatch.setattr(scene_stream, "SAMPLED", 60)
+    monkeypatch.setattr(scene_stream, "RENDERED", 40)
+    parts = list(make_pairs(100, LAST, KINDS, SIZE, [7]))
+    assert [len(part) for part in parts] == [40, 20, 40]
+    assert len({caption for part in parts for caption in part.captions}) > 90
+    assert not hashes(parts[0].images, parts[1].images) & hashes(parts[2].images)
+    monkeypatch.setattr(scene_stream, "SAMPLED", 100)
+    blocks_of_one = list(make_pairs(100, LAST, KINDS, SIZE, [7]))
+    assert same_pairs(blocks_of_one[0], Pairs(whole.images[:40], whole.captions[:40]))
 
 
 def test_kinds_of_scenes_have_their_numbers_of_objects():

@@ -1,19 +1,15 @@
-"""The stream of scenes: pairs of every growth step, the retrieval set, and the disk cache of drawn pictures."""
+"""The stream of scenes: pairs of every growth step, and the retrieval set."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import shutil
-import tempfile
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 from tqdm.auto import tqdm
 
+from growclip_lite.data.disk import cached
 from growclip_lite.data.drawing import SHAPES, Scenes, kind_names, render
 from growclip_lite.data.scene_tasks import make_tasks
 from growclip_lite.data.scenes import Concepts, caption, captions_of, concepts_at, place_objects, sample_scenes
@@ -21,17 +17,24 @@ from growclip_lite.data.stream import Pairs, Stream
 from growclip_lite.profiles import Profile
 
 VERSION = 2  # of the world: part of the cache's key, to be raised whenever drawing or captions change
+SAMPLED = 100_000  # scenes drawn from one random stream
+RENDERED = 6_400  # pictures in memory at a time; a multiple of what is drawn together
 
 
-def make_pairs(count: int, concepts: Concepts, kinds: int, size: int, seed: list[int], wrong: float = 0.0) -> Pairs:
-    """Draws `count` pairs; a share `wrong` of the captions belongs to another picture, as on the web."""
-    rng = np.random.default_rng(seed)
-    scenes = sample_scenes(count, concepts, rng)
-    captions = captions_of(scenes, kinds, rng)
-    moved = np.flatnonzero(rng.random(count) < wrong)
-    for i, taken in zip(moved, [captions[j] for j in np.roll(moved, 1)], strict=True):
-        captions[i] = taken
-    return Pairs(render(scenes, size, kinds).numpy(), captions)
+def make_pairs(
+    count: int, concepts: Concepts, kinds: int, size: int, seed: list[int], wrong: float = 0.0
+) -> Iterator[Pairs]:
+    """Draws `count` pairs, in blocks; a share `wrong` of the captions belongs to another picture, as on the web."""
+    for begin in range(0, count, SAMPLED):
+        rng = np.random.default_rng([*seed, begin] if begin else seed)
+        scenes = sample_scenes(min(SAMPLED, count - begin), concepts, rng)
+        captions = captions_of(scenes, kinds, rng)
+        moved = np.flatnonzero(rng.random(len(scenes)) < wrong)
+        for i, taken in zip(moved, [captions[j] for j in np.roll(moved, 1)], strict=True):
+            captions[i] = taken
+        for first in range(0, len(scenes), RENDERED):
+            block = slice(first, first + RENDERED)
+            yield Pairs(render(scenes[block], size, kinds).numpy(), captions[block])
 
 
 def near_twins(scenes: Scenes, concepts: Concepts, rng: np.random.Generator) -> list[Scenes]:
@@ -75,36 +78,6 @@ def retrieval_pairs(count: int, concepts: Concepts, kinds: int, size: int, seed:
     return Pairs(np.concatenate(images), [text for part in texts for text in part])
 
 
-def cached(key: dict, make: Callable[[], Pairs]) -> Pairs:
-    """Pairs from the disk cache, memory-mapped; made first where they are not there yet."""
-    root = Path(os.environ.get("GROWCLIP_CACHE", Path.home() / ".cache" / "growclip-lite"))
-    name = hashlib.sha256(json.dumps([VERSION, key], sort_keys=True).encode()).hexdigest()[:16]
-    folder = root / "scenes" / name
-    if folder.exists():
-        try:
-            return read_cached(folder)
-        except (OSError, ValueError):  # damaged: draw it again
-            shutil.rmtree(folder)
-    pairs = make()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=folder.parent))
-    try:
-        np.save(partial / "images.npy", pairs.images)
-        (partial / "captions.json").write_text(json.dumps(pairs.captions))
-        partial.rename(folder)
-    except OSError:
-        if not folder.exists():  # else another process was faster
-            raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return read_cached(folder)
-
-
-def read_cached(folder: Path) -> Pairs:
-    images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-    return Pairs(images, json.loads((folder / "captions.json").read_text()))
-
-
 def load_scenes(profile: Profile, seed: int) -> Stream:
     """The stream of a profile. Training pairs depend on `seed`; validation and test are the same for all seeds.
 
@@ -120,14 +93,10 @@ def load_scenes(profile: Profile, seed: int) -> Stream:
             ("train", int(new[t]), train, 0, seed, profile.wrong_captions),
             ("validation", profile.validation_pairs, validation, 1, 0, 0.0),
         ):
-            key = {"split": split, "size": size, "step": t, "of": steps, "kinds": kinds, "amount": amount,
-                   "seed": own_seed, "wrong": wrong}  # fmt: skip
-            parts.append(
-                cached(
-                    key,
-                    lambda c=concepts[t], a=amount, s=[code, t, own_seed], w=wrong: make_pairs(a, c, kinds, size, s, w),
-                )
-            )
+            key = {"version": VERSION, "split": split, "size": size, "step": t, "of": steps, "kinds": kinds,
+                   "amount": amount, "seed": own_seed, "wrong": wrong}  # fmt: skip
+            make = partial(make_pairs, amount, concepts[t], kinds, size, [code, t, own_seed], wrong)
+            parts.append(cached("scenes", key, amount, make))
     return Stream(
         name="scenes", train=train, validation=validation,
         retrieval=retrieval_pairs(profile.retrieval_pairs, concepts[-1], kinds, size, [2, 0]),

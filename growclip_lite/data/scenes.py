@@ -224,4 +224,4 @@ def caption(scenes: Scenes, i: int, names: tuple[str, ...], chances: Iterator[fl
 
 def captions_of(scenes: Scenes, kinds: int, rng: np.random.Generator, detail: float = 0.0) -> list[str]:
     names, chances = kind_names(kinds), rng.random((len(scenes), 40))
-    return [caption(scenes, i, names, iter(row), detail) for i, row in enumerate(chances.tolist())]
+    return [caption(scenes, i, names, iter(row.tolist()), detail) for i, row in enumerate(chances)]

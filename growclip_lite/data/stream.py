@@ -21,11 +21,11 @@ MAX_BROKEN_SHARE = 0.2
 class Pairs:
     """Pictures and their captions, aligned: `images[i]` is described by `captions[i]`.
 
-    `images` is (M, 3, S, S) uint8, in memory or memory-mapped.
+    `images` is (M, 3, S, S) uint8, in memory or memory-mapped; captions may likewise lie on disk (`disk`).
     """
 
     images: np.ndarray
-    captions: list[str]
+    captions: Sequence[str]
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.captions):

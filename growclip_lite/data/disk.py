@@ -1,0 +1,81 @@
+"""Pairs on disk: drawn once, then pictures are memory-mapped and captions read when they are asked for.
+
+A million pairs need no more memory than ten thousand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from growclip_lite.data.stream import Pairs
+
+
+class Captions(Sequence[str]):
+    """The captions of a folder that `write_pairs` has filled; raises `OSError` or `ValueError` where it is damaged."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ends = np.load(folder / "caption_ends.npy", allow_pickle=False)
+        self.text = np.memmap(folder / "captions.txt", np.uint8, "r")
+        if len(self.ends) and self.ends[-1] != len(self.text):
+            raise ValueError(f"{folder} holds captions of another length.")
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
+        return self.text[self.ends[index - 1] if index else 0 : self.ends[index]].tobytes().decode()
+
+
+def write_pairs(folder: Path, count: int, blocks: Iterable[Pairs]) -> None:
+    """Writes `count` pairs, block by block. Plain writing instead of a memory map: a full disk is an `OSError`."""
+    ends = [0]
+    with open(folder / "images.npy", "wb") as images, open(folder / "captions.txt", "wb") as text:
+        for number, block in enumerate(blocks):
+            if number == 0:
+                header = {"descr": "|u1", "fortran_order": False, "shape": (count, *block.images.shape[1:])}
+                np.lib.format.write_array_header_1_0(images, header)
+            images.write(np.ascontiguousarray(block.images).data)
+            for caption in block.captions:
+                ends.append(ends[-1] + text.write(caption.encode()))
+    np.save(folder / "caption_ends.npy", np.array(ends[1:]))
+
+
+def read_pairs(folder: Path) -> Pairs:
+    images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+    return Pairs(images, Captions(folder))
+
+
+def cached(source: str, key: dict, count: int, make: Callable[[], Iterable[Pairs]]) -> Pairs:
+    """`count` pairs from the disk cache; `make` yields them in blocks where they are not there yet.
+
+    The cache lies in GROWCLIP_CACHE, else in ~/.cache/growclip-lite.
+    """
+    root = Path(os.environ.get("GROWCLIP_CACHE", Path.home() / ".cache" / "growclip-lite"))
+    folder = root / source / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    if folder.exists():
+        try:
+            return read_pairs(folder)
+        except (OSError, ValueError):  # damaged: make it again
+            shutil.rmtree(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=folder.parent))
+    try:
+        write_pairs(partial, count, make())
+        partial.rename(folder)
+    except OSError:
+        if not folder.exists():  # else another process was faster
+            raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return read_pairs(folder)
