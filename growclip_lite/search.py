@@ -22,6 +22,7 @@ from growclip_lite.errors import InputError
 from growclip_lite.evaluate import recall_at
 from growclip_lite.growth_space import GrowthSpace
 from growclip_lite.losses import contrastive_loss
+from growclip_lite.memory import keep_freed_memory
 from growclip_lite.model import GrowCLIP
 from growclip_lite.train import TrainConfig, TrainingSet, batch_order, make_optimizers, rate_factor, train_step, update
 
@@ -94,6 +95,7 @@ def train_supernet(
     supernet: GrowCLIP, space: GrowthSpace, data: TrainingSet, config: SearchConfig, seed: int, title: str = "search"
 ) -> int:
     """Trains the supernet in place with the sandwich rule; returns the training FLOPs spent."""
+    keep_freed_memory()
     rng = np.random.default_rng([seed, 1])
     batches = batch_order(len(data), config.train.batch_size, [seed, 2])
     optimizers = make_optimizers(supernet, config.train)

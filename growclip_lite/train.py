@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 from growclip_lite.data.stream import Pairs
 from growclip_lite.errors import InputError
 from growclip_lite.losses import contrastive_loss
+from growclip_lite.memory import keep_freed_memory
 from growclip_lite.model import GrowCLIP, as_images
 from growclip_lite.tokenizer import Tokenizer
 
@@ -218,6 +219,7 @@ def fit(
     seconds. When it is called does not change the result. Raises `InputError` where the loss is not
     a number any more.
     """
+    keep_freed_memory()
     state = state or TrainingState.begin(model, config)
     batches = batch_order(len(data), config.batch_size, [seed, 0], start=state.iteration)
     bar = tqdm(total=config.iterations, initial=state.iteration, desc=f"  {title}", unit="batch", leave=False)
