@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test clean
+.PHONY: help demo test bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -14,6 +14,9 @@ test: .venv/.test-installed  ## format, lint and tests
 	$(BIN)/ruff check
 	$(BIN)/python -m pytest
 
+bench: .venv/.bench-installed  ## speed, side by side with open_clip and transformers: some hours; it can be resumed
+	$(BIN)/growclip bench
+
 clean:  ## remove .venv, build files and caches; runs/ stays
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -25,6 +28,10 @@ $(BIN)/pip:
 
 .venv/.demo-installed: pyproject.toml | $(BIN)/pip
 	$(BIN)/pip install -e .
+	@touch $@
+
+.venv/.bench-installed: pyproject.toml | $(BIN)/pip
+	$(BIN)/pip install -e '.[bench]'
 	@touch $@
 
 .venv/.test-installed: pyproject.toml | $(BIN)/pip

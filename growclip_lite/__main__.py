@@ -17,9 +17,12 @@ SOURCES = "scenes, emoji, a folder with captions.csv, or tar shards such as 'sha
 
 def run_grow(args: argparse.Namespace) -> None:
     from growclip_lite import grow, load_stream
+    from growclip_lite.grow import check_folder
     from growclip_lite.plots import plot_growth
 
-    out, stream = Path(args.out), load_stream(args.data, args.profile, args.seed)
+    out = Path(args.out)
+    check_folder(out, args.resume)  # before the data are read, which may take a while
+    stream = load_stream(args.data, args.profile, args.seed)
     report = grow(stream, profile_of(args), out, seed=args.seed, resume=args.resume)
     plot_growth(report, out / "growth.png")
     print(growth_table(report))
@@ -133,6 +136,14 @@ def run_study(args: argparse.Namespace) -> None:
     print(f"Wrote {run_study(args.name, profile_of(args), args.data, args.seeds, Path(args.results))}.")
 
 
+def run_bench(args: argparse.Namespace) -> None:
+    from growclip_lite.bench.run import FULL, SMOKE, run_bench
+    from growclip_lite.profiles import get_profile
+
+    extent = SMOKE if args.profile == "smoke" else FULL
+    print(run_bench(args.parts, get_profile(args.profile), extent, Path(args.results)))
+
+
 class Parser(argparse.ArgumentParser):
     """Tells wrong usage like all other bad input, in one sentence."""
 
@@ -198,6 +209,13 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--profile", default="laptop", help=PROFILES)
     command.add_argument("--seeds", type=at_least_one, default=5)
     add_iterations(command)
+    command.add_argument("--results", default="results", help="folder of the tables")
+
+    command = add("bench", run_bench, "Measure speed, side by side with open_clip and transformers.")
+    command.add_argument(
+        "parts", nargs="*", help="throughput, quality, inference, accuracy, search, cost; all if none is given"
+    )
+    command.add_argument("--profile", default="laptop", help=PROFILES)
     command.add_argument("--results", default="results", help="folder of the tables")
     return main_parser
 

@@ -232,8 +232,18 @@ def data_digest(stream: Stream) -> str:
     return digest.hexdigest()[:16]
 
 
+def check_folder(out: Path, resume: bool) -> None:
+    """Raises `InputError` unless `out` is new or empty, or holds a run to resume."""
+    if (out / "report.json").exists():
+        if not resume:
+            raise InputError(f"{out} holds a run already; give --resume to go on with it, or another folder.")
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} is not an empty folder and holds no run; please give another one.")
+
+
 def start_report(run: Run, resume: bool) -> dict:
     """A new report, or that of the run to go on with. Raises `InputError` where `out` does not allow it."""
+    check_folder(run.out, resume)
     path = run.out / "report.json"
     report = {
         "schema": REPORT_SCHEMA, "data": run.stream.name, "data_digest": data_digest(run.stream),
@@ -242,8 +252,6 @@ def start_report(run: Run, resume: bool) -> dict:
         "settings": json.loads(json.dumps(asdict(run.profile))),
         "skipped": run.stream.skipped, "steps": [], "total_flops": 0, "seconds": 0.0,
     }  # fmt: skip
-    if path.exists() and not resume:
-        raise InputError(f"{run.out} holds a run already; give --resume to go on with it, or another folder.")
     if path.exists():
         old = read_json(path)
         check_schema(old, path)
@@ -257,8 +265,6 @@ def start_report(run: Run, resume: bool) -> dict:
         for leftover in run.out.glob(".*-*"):  # of a write that was killed
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
         return old
-    if run.out.exists() and (not run.out.is_dir() or any(run.out.iterdir())):
-        raise InputError(f"{run.out} is not an empty folder and holds no run; please give another one.")
     write_json(path, report)
     return report
 

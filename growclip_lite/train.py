@@ -153,7 +153,8 @@ def make_optimizers(model: GrowCLIP, config: TrainConfig) -> list[torch.optim.Op
     """Muon for the matrices of the stem and of the transformer blocks, AdamW for the rest (Jordan et al. 2024)."""
     matrices, rest = [], []
     for name, weight in model.named_parameters():
-        (matrices if ".blocks." in name or ".stem." in name else rest).append(weight)
+        inside = weight.ndim == 2 and (".blocks." in name or ".stem." in name)
+        (matrices if inside else rest).append(weight)
     rate = config.learning_rate
     return [
         torch.optim.Muon(matrices, lr=rate, weight_decay=config.weight_decay),

@@ -11,7 +11,7 @@ from growclip_lite.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory() and keep_freed_memory()
 def work():
-    x = torch.ones(4_000_000)
+    x = torch.ones(12_000_000)  # 48 MB: more than glibc keeps by itself
     return (x + 1).sum()
 for _ in range(20):
     work()

@@ -25,10 +25,15 @@ def read_yaml(path: str) -> dict:
 
 
 def versions(lines: list[str]) -> dict[str, str]:
-    """["numpy>=2.4.6", ...] -> {"numpy": ">=2.4.6", ...}, under pip's names; a name given twice is an error."""
+    """["numpy>=2.4.6", ...] -> {"numpy": ">=2.4.6", ...}, under pip's names; a name given twice is an error.
+
+    What an extra takes from another extra of this package is listed there.
+    """
     found: dict[str, str] = {}
     for requirement in map(Requirement, lines):
         name = canonicalize_name(CONDA_TO_PIP.get(requirement.name, requirement.name))
+        if name == PROJECT["name"]:
+            continue
         assert name not in found, f"{name} is listed twice"
         found[name] = str(requirement.specifier)
     return found
@@ -59,11 +64,11 @@ def test_conda_and_pip_install_the_same_versions():
 
 def test_torch_and_torchvision_are_pinned_and_the_core_does_without_torchvision():
     core = versions(PROJECT["dependencies"])
-    test = versions(PROJECT["optional-dependencies"]["test"])
+    bench, test = (versions(PROJECT["optional-dependencies"][extra]) for extra in ("bench", "test"))
     assert core["torch"].startswith("==")
-    assert test["torchvision"].startswith("==")
+    assert bench["torchvision"].startswith("==")
     assert "torchvision" not in core
-    unbounded = [name for name, bound in (core | test).items() if not bound]
+    unbounded = [name for name, bound in (core | bench | test).items() if not bound]
     assert unbounded == []
 
 
@@ -169,6 +174,14 @@ def test_make_test_from_an_empty_clone(tmp_path):
         ".venv/bin/ruff format --check",
         ".venv/bin/ruff check",
         ".venv/bin/python -m pytest",
+    ]
+
+
+def test_make_bench_from_an_empty_clone(tmp_path):
+    assert dry_run("bench", tmp_path) == [
+        "python3 -m venv .venv",
+        ".venv/bin/pip install -e '.[bench]'",
+        ".venv/bin/growclip bench",
     ]
 
 

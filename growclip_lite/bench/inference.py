@@ -1,0 +1,102 @@
+"""How long the model takes to use: encoding, evaluating, importing, classifying one picture."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import torch
+from PIL import Image
+
+from growclip_lite.architecture import Architecture, ModelConfig
+from growclip_lite.bench.rivals import amp, open_clip_model, transformers_model, with_end_token
+from growclip_lite.bench.throughput import LOW, OUR_NAME, Setting, in_low_precision
+from growclip_lite.bench.timing import in_turns
+from growclip_lite.checkpoint import save_model
+from growclip_lite.data.stream import Stream
+from growclip_lite.evaluate import zero_shot_all
+from growclip_lite.memory import keep_freed_memory
+from growclip_lite.model import GrowCLIP, new_model
+from growclip_lite.tokenizer import Tokenizer
+
+# What `make demo` usually ends with.
+GROWN = Architecture(4, 2, 1, 5, 1, 2)
+
+
+def encoders(setting: Setting, side: str) -> dict[str, Callable[[], object]]:
+    """Encoding of one batch by every contender; `side` is "image" or "text"."""
+    a, c = setting.architecture, setting.config
+    images, tokens = setting.batch()
+    own = images if side == "image" else tokens
+    others = images if side == "image" else with_end_token(tokens, c.vocab_size)
+
+    def encoding(model: torch.nn.Module, method: str, inputs: torch.Tensor, dtype: torch.dtype = torch.float32):
+        model.to(setting.device).eval()
+
+        def call() -> None:
+            with torch.inference_mode(), amp(dtype, setting.device):
+                getattr(model, method)(inputs)
+
+        return call
+
+    calls = {
+        f"{OUR_NAME} fp32": encoding(new_model(a, c, 0), f"encode_{side}", own),
+        f"{OUR_NAME} bf16": encoding(in_low_precision(new_model(a, c, 0)), f"encode_{side}", own),
+    }
+    for dtype, word in ((torch.float32, "fp32"), (LOW, "bf16 amp")):
+        calls[f"open_clip {word}"] = encoding(open_clip_model(a, c), f"encode_{side}", others, dtype)
+        for attention in ("sdpa", "eager"):
+            rival = transformers_model(a, c, attention)
+            calls[f"transformers {word} {attention}"] = encoding(rival, f"get_{side}_features", others, dtype)
+    return calls
+
+
+def grown_model(setting: Setting, stream: Stream) -> GrowCLIP:
+    """A model of the size and with the words that the demo ends with; its weights do not matter here."""
+    tokenizer = Tokenizer.train(stream.train[0].captions)
+    for part in stream.train:
+        tokenizer.grow(part.captions)
+    config = ModelConfig(stream.image_size, 8, setting.config.context_length, tokenizer.vocab_size, 64)
+    return new_model(GROWN, config, 0, tokenizer).to(setting.device)
+
+
+def commands(model: GrowCLIP, folder: Path) -> dict[str, Callable[[], object]]:
+    """Whole processes: two imports, and the classification of one picture."""
+    save_model(model, folder / "model", {})
+    Image.new("RGB", (64, 64), "red").save(folder / "picture.png")
+    classify = ["-m", "growclip_lite", "classify", str(folder / "model"), str(folder / "picture.png")]
+    lines = {
+        "import torch": ["-c", "import torch"],
+        "import growclip_lite": ["-c", "import growclip_lite"],
+        "growclip classify": [*classify, "--labels", "a red circle,a blue star"],
+    }
+    return {
+        name: lambda line=line: subprocess.run([sys.executable, *line], check=True, capture_output=True)
+        for name, line in lines.items()
+    }
+
+
+def inference(setting: Setting, stream: Stream, windows: int, seconds: float) -> pd.DataFrame:
+    """Rows of part, contender, window and seconds per call."""
+    keep_freed_memory()  # for all contenders alike
+    model = grown_model(setting, stream)
+    with tempfile.TemporaryDirectory() as folder:
+        parts = {
+            "encode_image": encoders(setting, "image"),
+            "encode_text": encoders(setting, "text"),
+            "nine tasks": {OUR_NAME: lambda: zero_shot_all(model, stream.tasks)},
+            "process": commands(model, Path(folder)),
+        }
+        tables = [
+            in_turns(calls, windows, seconds, setting.device, title=part)
+            .melt(var_name="contender", value_name="seconds", ignore_index=False)
+            .rename_axis("window")
+            .reset_index()
+            .assign(part=part)
+            for part, calls in parts.items()
+        ]
+    return pd.concat(tables, ignore_index=True)

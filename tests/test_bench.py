@@ -1,0 +1,249 @@
+"""The bench compares like with like, and its figures follow from its rows."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from growclip_lite.__main__ import main
+from growclip_lite.architecture import Architecture, ModelConfig, training_flops
+from growclip_lite.bench import cost, report
+from growclip_lite.bench.rivals import open_clip_model, transformers_model, with_end_token
+from growclip_lite.bench.run import SMOKE, run_bench
+from growclip_lite.bench.search_quality import agreement, spread
+from growclip_lite.bench.throughput import OUR_NAME, contenders, ladder, simplifications
+from growclip_lite.bench.time_to_accuracy import cosine_rate, seconds_to
+from growclip_lite.bench.timing import in_turns, ratios
+from growclip_lite.bench.variants import OPENAI, OURS, VariantCLIP, new_variant
+from growclip_lite.errors import InputError
+from growclip_lite.model import HEAD_SIZE, new_model
+from growclip_lite.profiles import get_profile
+
+ARCHITECTURE = Architecture(2, 2, 1, 3, 0, 2)
+CONFIG = ModelConfig(image_size=16, patch_size=4, context_length=8, vocab_size=50, embed_dim=16)
+
+
+def some_inputs() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(1, 50, (5, 8), generator=generator)
+    for row, length in zip(tokens, (3, 8, 5, 7, 1), strict=True):
+        row[length:] = 0
+    return torch.rand(5, 3, 16, 16, generator=generator), tokens
+
+
+def perturbed(model: torch.nn.Module) -> torch.nn.Module:
+    """No weight is special any more: also what starts silent speaks."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight += 0.1 * torch.randn(weight.shape, generator=generator)
+    return model
+
+
+# ---- equal architectures
+
+
+def test_without_any_switch_the_variant_is_our_model():
+    images, tokens = some_inputs()
+    ours = perturbed(new_model(ARCHITECTURE, CONFIG, 3))
+    variant = new_variant(ARCHITECTURE, CONFIG, OURS, 3)
+    variant.load_state_dict(ours.state_dict())  # strict: the very same names
+    for mine, theirs in zip(variant(images, tokens), ours(images, tokens), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def by_kind(qkv: torch.Tensor) -> torch.Tensor:
+    """Rows (query, key, value of head 0, of head 1, ...) -> all queries, all keys, all values."""
+    return qkv.unflatten(0, (-1, 3, HEAD_SIZE)).transpose(0, 1).flatten(0, 2)
+
+
+def copy_into_open_clip(variant: VariantCLIP, rival: torch.nn.Module) -> None:
+    images, texts = rival.visual, rival.transformer
+    with torch.no_grad():
+        images.conv1.weight.copy_(variant.image.stem[0].unflatten(1, (3, 4, 4)))
+        images.class_embedding.copy_(variant.class_token)
+        images.positional_embedding.copy_(variant.image.position)
+        images.ln_pre.weight.copy_(variant.stem_norm.gain)
+        images.ln_pre.bias.copy_(variant.stem_norm.offset)
+        rival.token_embedding.weight[:50].copy_(variant.text.token)
+        rival.positional_embedding.copy_(variant.text.position)
+        heads = (
+            (images.ln_post, variant.image_head, images.proj, variant.image_projection),
+            (rival.ln_final, variant.text_head, rival.text_projection, variant.text_projection),
+        )
+        for norm, head, projection, weight in heads:
+            norm.weight.copy_(head.norm.gain)
+            norm.bias.copy_(head.norm.offset)
+            projection.copy_((weight * head.scale).T)
+        rival.logit_scale.copy_(variant.logit_scale)
+        for theirs, mine in ((images.transformer, variant.image), (texts, variant.text)):
+            for block, source in zip(theirs.resblocks, mine.blocks, strict=True):
+                layers = source.layers
+                block.ln_1.weight.copy_(layers["qkv"].norm.gain)
+                block.ln_1.bias.copy_(layers["qkv"].norm.offset)
+                block.ln_2.weight.copy_(layers["up"].norm.gain)
+                block.ln_2.bias.copy_(layers["up"].norm.offset)
+                block.attn.in_proj_weight.copy_(by_kind(source.qkv * layers["qkv"].scale))
+                block.attn.in_proj_bias.copy_(by_kind(layers["qkv"].bias))
+                for linear, name, scale in (
+                    (block.attn.out_proj, "out", 1),
+                    (block.mlp.c_fc, "up", layers["up"].scale),
+                    (block.mlp.c_proj, "down", 1),
+                ):
+                    linear.weight.copy_(getattr(source, name) * scale)
+                    linear.bias.copy_(layers[name].bias)
+
+
+def test_with_all_switches_the_variant_is_open_clips_model():
+    images, tokens = some_inputs()
+    variant = perturbed(new_variant(ARCHITECTURE, CONFIG, OPENAI, 0))
+    rival = open_clip_model(ARCHITECTURE, CONFIG).eval()
+    copy_into_open_clip(variant, rival)
+    # open_clip pools at the largest token, which therefore has to be the last one.
+    ends = (tokens != 0).sum(1) - 1
+    tokens = tokens.clamp(max=48).scatter(1, ends[:, None], 49)
+    with torch.inference_mode():
+        mine = variant(images, tokens)
+        theirs = rival((images - 0.5) * 4, tokens)
+    for one, other in zip(mine, theirs, strict=True):
+        assert torch.allclose(one, other, atol=2e-6)
+
+
+def test_rivals_have_our_widths_depths_and_heads():
+    variant = sum(weight.numel() for weight in new_variant(ARCHITECTURE, CONFIG, OPENAI, 0).parameters())
+    one_word = ARCHITECTURE.text_width * HEAD_SIZE  # their vocabulary has an end token of its own
+    for rival in (open_clip_model(ARCHITECTURE, CONFIG), transformers_model(ARCHITECTURE, CONFIG, "eager")):
+        assert sum(weight.numel() for weight in rival.parameters()) == variant + one_word
+    config = transformers_model(ARCHITECTURE, CONFIG, "sdpa").config
+    assert config.vision_config.num_attention_heads == 2 and config.text_config.num_attention_heads == 3
+
+
+def test_end_tokens_stand_behind_the_text():
+    tokens = torch.tensor([[5, 6, 0, 0], [5, 6, 7, 8], [5, 0, 0, 0]])
+    assert with_end_token(tokens, 9).tolist() == [[5, 6, 9, 0], [5, 6, 7, 9], [5, 9, 0, 0]]
+
+
+def test_the_ladder_ends_with_our_layers_and_every_rung_trains():
+    assert list(ladder().values())[0] == OPENAI and list(ladder().values())[-1] == OURS
+    for step in (simplifications(SMOKE.setting) | contenders(SMOKE.setting)).values():
+        step()
+
+
+def test_flops_of_the_reference_model_are_those_of_its_training_step():
+    from growclip_lite.train import train_step
+
+    setting = SMOKE.setting
+    model = new_model(setting.architecture, setting.config, 0)
+    images, tokens = setting.batch()
+    with FlopCounterMode(display=False) as counter:
+        train_step(model, (images, tokens, torch.arange(setting.batch_size))).backward()
+    assert counter.get_total_flops() == training_flops(setting.architecture, setting.config, setting.batch_size)
+
+
+# ---- timing and figures
+
+
+def test_contenders_take_turns_and_are_called_equally_often_in_every_window():
+    called = []
+    calls = {name: lambda name=name: called.append(name) for name in "abc"}
+    seconds = in_turns(calls, windows=4, seconds=0.0)
+    assert seconds.shape == (4, 3) and list(seconds.columns) == list("abc") and (seconds >= 0).all(axis=None)
+    assert "".join(called) == "aabbcc" + "abc" + "bca" + "cab" + "abc"
+
+
+def test_ratios_are_taken_within_windows():
+    drift = np.array([1, 10, 100.0])
+    table = ratios(pd.DataFrame({"ours": drift, "theirs": 3 * drift}), "ours")
+    assert table.loc["theirs"].tolist() == pytest.approx([3, 3, 3]) and table.loc["ours", "ratio"] == 1
+
+
+def test_seconds_to_a_mark():
+    points = pd.DataFrame({"seconds": [10, 40, 160], "zero_shot_mean": [0.2, 0.4, 0.6]})
+    assert seconds_to(points, 0.5) == pytest.approx(80)
+    assert seconds_to(points, 0.1) == pytest.approx(10) and seconds_to(points, 0.4) == pytest.approx(40)
+    assert seconds_to(points, 0.7) == math.inf
+
+
+def test_the_cosine_schedule_warms_up_and_ends_at_zero():
+    rates = [cosine_rate(i, 100, 2.0) for i in range(101)]
+    assert rates[0] == pytest.approx(0.2) and max(rates) == rates[9] == rates[10] == 2.0
+    assert rates[100] == pytest.approx(0) and all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
+
+
+def test_agreement_of_rankings():
+    order = np.arange(24.0)
+    tau, low, high = agreement(order, order)
+    assert (tau, low, high) == pytest.approx((1, 1, 1))
+    shuffled = np.random.default_rng(0).permutation(order)
+    tau, low, high = agreement(order, shuffled)
+    assert -0.6 < low < tau < high < 0.6
+
+
+def test_members_are_taken_from_the_whole_ranking():
+    ranking = [{"rank": i} for i in range(64)]
+    picked = [entry["rank"] for entry in spread(ranking, 24)]
+    assert len(picked) == 24 and picked[0] == 0 and picked[-1] == 63 and set(np.diff(picked)) <= {2, 3}
+    assert len(spread(ranking[:5], 24)) == 5
+
+
+def test_the_table_follows_from_the_rows(tmp_path):
+    nothing = math.nan
+    parts = {
+        "contenders": {
+            OUR_NAME: (1, 3e12), "open_clip fp32": (5, nothing), "open_clip bf16 amp": (4, nothing),
+            "transformers fp32 eager": (2, nothing), "matrix product": (1, 12e12),
+        },
+        "simplifications": {"OpenAI's layers": (3, nothing), "without biases": (2, nothing)},
+    }  # fmt: skip
+    rows = [
+        {"part": part, "window": w, "contender": name, "seconds": s * (w + 1), "flops_per_second": f / (w + 1)}
+        for w in range(3)
+        for part, contestants in parts.items()
+        for name, (s, f) in contestants.items()
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "bench_throughput.csv", index=False)
+    table = report.table(tmp_path)
+    assert "| training throughput / open_clip's best | 4.0 (4.0 to 4.0; its best: bf16 amp) | 3 |" in table
+    assert "| training throughput / transformers' best | 2.0 (2.0 to 2.0; its best: fp32 eager) | 1.7 |" in table
+    assert "| share of the bf16 matrix-product rate | 25 % of 6.00 TFLOP/s | 22 % |" in table
+    assert "| training throughput by: without biases | 1.50 (1.50 to 1.50) |  |" in table
+    assert "| accuracy | not measured |" in table and "| cost | not measured |" in table
+
+
+# ---- the command
+
+
+def test_an_unknown_part_is_refused(tmp_path, capsys):
+    assert main(["bench", "everything", "--profile", "smoke", "--results", str(tmp_path)]) == 2
+    assert "no part 'everything' of the bench" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_a_missing_rival_is_named_with_its_remedy(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(InputError, match=r"transformers, which is not installed .*\[bench\]"):
+        transformers_model(ARCHITECTURE, CONFIG, "sdpa")
+
+
+def test_the_whole_bench_runs_and_resumes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cost, "MODELS", cost.MODELS[:1] * 3)
+    monkeypatch.setattr(cost, "PAIRS", (200, 400))
+    monkeypatch.setattr(cost, "STEPS", ())
+    monkeypatch.setattr(cost, "apart", lambda work, *arguments: work(*arguments))
+    profile = replace(get_profile("smoke"), iterations=12, task_pictures=16, evaluations=3)
+    table = run_bench([], profile, SMOKE, tmp_path)
+    assert "not measured" not in table and "Kendall" in table
+    assert sorted(path.name for path in tmp_path.glob("*.csv")) == [
+        f"bench_{part}.csv" for part in sorted(report.PARTS)
+    ]
+    before = {part: report.read(tmp_path, part) for part in ("quality", "accuracy", "search", "cost")}
+    for part, rows in before.items():
+        assert {"commit", "versions", "machine"} <= set(rows)
+        run_bench([part], profile, SMOKE, tmp_path)
+        pd.testing.assert_frame_equal(report.read(tmp_path, part), rows)
