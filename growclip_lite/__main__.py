@@ -133,6 +133,8 @@ def run_find(args: argparse.Namespace) -> None:
 def run_study(args: argparse.Namespace) -> None:
     from growclip_lite.studies import run_study
 
+    if args.iterations and args.name != "growth":
+        raise InputError(f"--iterations belongs to the study growth; {args.name} sets its own.")
     print(f"Wrote {run_study(args.name, profile_of(args), args.data, args.seeds, Path(args.results))}.")
 
 
@@ -233,8 +235,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"growclip: cannot read or write{place}: {error.strerror or error}.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        hint = "; the same command with --resume goes on" if args.command == "grow" else ""
-        print(f"growclip: interrupted{hint}.", file=sys.stderr)
+        hints = {"grow": "; the same command with --resume goes on"}
+        hints |= dict.fromkeys(("study", "bench"), "; the same command goes on")
+        print(f"growclip: interrupted{hints.get(args.command, '')}.", file=sys.stderr)
         return 130
     return 0
 

@@ -78,7 +78,7 @@ class Run:
         p, steps = self.profile, range(1, len(self.stream.train) + 1)
         shares = {t: self.samples(t) ** p.share_power for t in steps}
         return TrainConfig(
-            iterations=round(p.iterations * shares[step] / sum(shares.values())), batch_size=p.batch_size,
+            iterations=max(round(p.iterations * shares[step] / sum(shares.values())), 1), batch_size=p.batch_size,
             learning_rate=p.learning_rate, warmup=p.warmup, ema_decay=p.momentum if p.reading == "B" else 0.0,
         )  # fmt: skip
 
@@ -98,6 +98,30 @@ def tokenizer_at(run: Run, step: int) -> Tokenizer:
     return tokenizer
 
 
+def open_space(run: Run, step: int, old: GrowCLIP) -> tuple[GrowthSpace, GrowCLIP]:
+    """The growth space of a step, and its supernet, which inherits from `old`. The tokenizer of `old` grows."""
+    p = run.profile
+    old.tokenizer = grow_tokenizer(run, old.tokenizer, step)
+    config = replace(old.config, vocab_size=old.tokenizer.vocab_size)
+    ratio = run.samples(step) / run.samples(step - 1)
+    space = GrowthSpace.at_step(old.architecture, config, ratio, p.budget_power)
+    # Reading B has mixed the past into the average already: its weights are inherited as they are.
+    momentum = p.momentum if p.reading == "A" else 1.0
+    supernet, _ = inherit(
+        old, space.largest, momentum=momentum, operator=p.operator, seed=run.seed_of(step), vocab_size=config.vocab_size
+    )
+    supernet.to(run.device).compute_dtype = run.precision
+    return space, supernet
+
+
+def search_config(run: Run, step: int) -> SearchConfig:
+    """A brief training of the supernet, then so many scored members."""
+    p, training = run.profile, run.train_config(step)
+    brief = max(round(training.iterations * p.search_share), 1)
+    training = replace(training, iterations=brief, warmup=5, ema_decay=0.0)
+    return SearchConfig(training, p.random_members, p.evaluations, p.scoring_pairs)
+
+
 def begin_step(run: Run, step: int, old: GrowCLIP | None, phases: dict[str, float]) -> tuple[GrowCLIP, dict | None]:
     """The model that step `step` starts training with, and the report of the search that chose it.
 
@@ -110,24 +134,11 @@ def begin_step(run: Run, step: int, old: GrowCLIP | None, phases: dict[str, floa
         config = ModelConfig(run.stream.image_size, p.patch_size, p.context_length, tokenizer.vocab_size, p.embed_dim)
         return new_model(p.start, config, seed, tokenizer), None
     with timed(phases, "inherit"):
-        old.tokenizer = grow_tokenizer(run, old.tokenizer, step)
-        config = replace(old.config, vocab_size=old.tokenizer.vocab_size)
-        ratio = run.samples(step) / run.samples(step - 1)
-        space = GrowthSpace.at_step(old.architecture, config, ratio, p.budget_power)
-        # Reading B has mixed the past into the average already: its weights are inherited as they are.
-        momentum = p.momentum if p.reading == "A" else 1.0
-        supernet, _ = inherit(
-            old, space.largest, momentum=momentum, operator=p.operator, seed=seed, vocab_size=config.vocab_size
-        )
+        space, supernet = open_space(run, step, old)
     with timed(phases, "search"):
-        supernet.to(run.device).compute_dtype = run.precision
-        training = run.train_config(step)
-        settings = SearchConfig(
-            replace(training, iterations=max(round(training.iterations * p.search_share), 1), warmup=5, ema_decay=0.0),
-            p.random_members, p.evaluations, p.scoring_pairs,
-        )  # fmt: skip
         data, held_out = run.training_set(step, supernet.tokenizer), run.held_out(step, supernet.tokenizer)
-        found = search(supernet, space, data, held_out, settings, seed, title=f"step {step}: search")
+        title = f"step {step}: search"
+        found = search(supernet, space, data, held_out, search_config(run, step), seed, title)
     report = {
         "space_size": found.space_size, "evaluated": len(found.ranking), "flops": found.flops,
         "ranking": [score.to_dict() for score in found.ranking],

@@ -24,5 +24,7 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except AttributeError:  # another C library
         return False
-    settings = ((MMAP_THRESHOLD, 2**30), (TRIM_THRESHOLD, 2**31 - 1), (TOP_PAD, 2**26))
-    return all(mallopt(parameter, value) for parameter, value in settings)
+    mallopt(TRIM_THRESHOLD, 2**31 - 1)
+    mallopt(TOP_PAD, 2**26)
+    # Older versions refuse more than half a heap of 64 MB.
+    return bool(mallopt(MMAP_THRESHOLD, 2**30) or mallopt(MMAP_THRESHOLD, 2**25))

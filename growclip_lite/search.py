@@ -26,6 +26,8 @@ from growclip_lite.memory import keep_freed_memory
 from growclip_lite.model import GrowCLIP
 from growclip_lite.train import TrainConfig, TrainingSet, batch_order, make_optimizers, rate_factor, train_step, update
 
+Batch = tuple[Tensor, Tensor, Tensor]  # pictures, tokens, caption ids
+
 
 @dataclass(frozen=True)
 class SearchConfig:
@@ -113,8 +115,15 @@ def train_supernet(
     return flops
 
 
+def scoring_batches(held_out: TrainingSet, config: SearchConfig, rng: np.random.Generator) -> list[Batch]:
+    """`scoring_pairs` of the held-out pairs at random, in batches of about the size that is trained with."""
+    index = np.sort(rng.permutation(len(held_out))[: config.scoring_pairs])
+    parts = np.array_split(index, max(1, len(index) // config.train.batch_size))
+    return [held_out.batch(part, rng) for part in parts]
+
+
 @torch.inference_mode()
-def score(supernet: GrowCLIP, member: Architecture, batches: list[tuple[Tensor, Tensor, Tensor]]) -> Score:
+def score(supernet: GrowCLIP, member: Architecture, batches: list[Batch]) -> Score:
     """Mean loss and R@1 of a member over batches of held-out pairs."""
     losses, recalls = [], []
     for images, tokens, ids in batches:
@@ -172,9 +181,7 @@ def search(
     """One growth step's search; `supernet` holds the inherited weights of `space.largest` and is trained in place."""
     flops = train_supernet(supernet, space, data, config, seed, title)
     rng = np.random.default_rng([seed, 3])
-    index = np.sort(rng.permutation(len(held_out))[: config.scoring_pairs])
-    parts = np.array_split(index, max(1, len(index) // config.train.batch_size))
-    batches = [held_out.batch(part, rng) for part in parts]
+    batches = scoring_batches(held_out, config, rng)
     scores: list[Score] = []
     total = min(len(space), config.evaluations)
     proposals = propose(space, scores, config.evaluations, rng)
@@ -187,6 +194,6 @@ def search(
                 f"The loss of ({member}) became {scores[-1].loss} in the search: lower the learning rate "
                 f"(it is {config.train.learning_rate}) or check the pictures, then search again."
             )
-        flops += len(index) * scores[-1].flops
+        flops += sum(len(ids) for _, _, ids in batches) * scores[-1].flops
     ranking = sorted(scores, key=lambda s: (s.loss, s.flops))
     return SearchResult(extract(supernet, select(scores).architecture), ranking, flops, len(space))

@@ -191,7 +191,7 @@ def summary(path: Path) -> str:
             return "not measured"
         return f"{values.mean():.3f} ± {values.std():.3f}" if len(values) > 1 else f"{values.mean():.3f}"
 
-    for (data, iterations), part in rows.groupby(["data", "iterations"], sort=False):
+    for (data, iterations, _), part in rows.groupby(["data", "iterations", "profile"], sort=False):
         grown, scratch = (part[part["method"] == m].set_index("seed") for m in ("growclip", "from scratch"))
         gain = 100 * (grown["zero_shot_mean"] - scratch["zero_shot_mean"]).dropna().to_numpy()
         measured = (

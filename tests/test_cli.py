@@ -154,6 +154,11 @@ def test_a_real_process_ends_with_the_right_status(checkpoint: Path, tmp_path: P
     assert bad.stderr == "growclip: none.png cannot be read as a picture: No such file or directory.\n"
 
 
+def test_iterations_are_refused_where_they_mean_nothing(tmp_path: Path, capsys):
+    assert main(["study", "ceilings", "--iterations", "5", "--results", str(tmp_path)]) == 2
+    assert "--iterations belongs to the study growth" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
 def test_an_interruption_is_no_traceback(folder: Path, tmp_path: Path, monkeypatch, capsys):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt

@@ -82,6 +82,12 @@ def test_iterations_add_up_and_follow_the_data(tiny_run):
     assert all(record["loss"] > 0 for record in records)
 
 
+def test_a_step_has_at_least_one_iteration(tmp_path: Path):
+    report = grow_function(tiny_stream(), tiny_profile(iterations=1), tmp_path / "run")
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [entry["step"] for entry in report["steps"]] == [1, 2, 3]
+
+
 def test_files(tiny_run):
     _, out = tiny_run
     assert sorted(path.name for path in out.iterdir()) == ["metrics.jsonl", "report.json", "step_1", "step_2", "step_3"]

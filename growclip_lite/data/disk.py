@@ -1,7 +1,4 @@
-"""Pairs on disk: drawn once, then pictures are memory-mapped and captions read when they are asked for.
-
-A million pairs need no more memory than ten thousand.
-"""
+"""Pairs on disk: drawn once, then pictures and captions are mapped, and read when they are asked for."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -22,8 +20,8 @@ class Captions(Sequence[str]):
     """The captions of a folder that `write_pairs` has filled; raises `OSError` or `ValueError` where it is damaged."""
 
     def __init__(self, folder: Path) -> None:
-        self.ends = np.load(folder / "caption_ends.npy", allow_pickle=False)
-        self.text = np.memmap(folder / "captions.txt", np.uint8, "r")
+        self.ends = np.load(folder / "caption_ends.npy", mmap_mode="r", allow_pickle=False)
+        self.text = np.asarray(np.memmap(folder / "captions.txt", np.uint8, "r"))
         if len(self.ends) and self.ends[-1] != len(self.text):
             raise ValueError(f"{folder} holds captions of another length.")
 
@@ -39,7 +37,7 @@ class Captions(Sequence[str]):
 
 def write_pairs(folder: Path, count: int, blocks: Iterable[Pairs]) -> None:
     """Writes `count` pairs, block by block. Plain writing instead of a memory map: a full disk is an `OSError`."""
-    ends = [0]
+    ends = array("q", [0])
     with open(folder / "images.npy", "wb") as images, open(folder / "captions.txt", "wb") as text:
         for number, block in enumerate(blocks):
             if number == 0:
@@ -66,7 +64,7 @@ def cached(source: str, key: dict, count: int, make: Callable[[], Iterable[Pairs
     if folder.exists():
         try:
             return read_pairs(folder)
-        except (OSError, ValueError):  # damaged: make it again
+        except (OSError, ValueError, EOFError):  # damaged: make it again
             shutil.rmtree(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=folder.parent))

@@ -200,7 +200,7 @@ def caption(scenes: Scenes, i: int, names: tuple[str, ...], chances: Iterator[fl
     order = range(count) if next(chances) < 0.5 else range(count - 1, -1, -1)
     if kind_of_scene == "count":
         text = f"{NUMBERS[count - 1]} {noun_phrase(scenes, i, 0, names, chances, detail)}"
-        text += "es" if text.endswith(("s", "x", "box", "cross")) else "s"
+        text += "es" if text.endswith(("s", "x")) else "s"
     else:
         parts = [article(noun_phrase(scenes, i, slot, names, chances, detail)) for slot in order]
         if kind_of_scene == "pair":
