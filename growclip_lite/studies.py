@@ -59,15 +59,20 @@ def flat(scores: dict) -> dict[str, float]:
     return columns | {"zero_shot_mean": scores["zero_shot_mean"]} | scores["retrieval"]
 
 
-def done(path: Path, key: dict) -> bool:
-    """Whether `path` has a row with these values."""
+def rows_of(path: Path, key: dict) -> pd.DataFrame:
+    """The rows of `path` with these values; none where there is no such file."""
     if not path.exists():
-        return False
+        return pd.DataFrame()
     rows = pd.read_csv(path)
     match = pd.Series(True, index=rows.index)
     for name, value in key.items():
-        match &= rows[name] == value
-    return bool(match.any())
+        match &= rows[name] == value if name in rows else False
+    return rows[match]
+
+
+def done(path: Path, key: dict) -> bool:
+    """Whether `path` has a row with these values."""
+    return not rows_of(path, key).empty
 
 
 def add_row(path: Path, row: dict) -> None:

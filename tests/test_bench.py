@@ -11,18 +11,18 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from growclip_lite.__main__ import main
 from growclip_lite.architecture import Architecture, ModelConfig, training_flops
-from growclip_lite.bench import cost, report
+from growclip_lite.bench import cost, report, rivals
 from growclip_lite.bench.rivals import open_clip_model, transformers_model, with_end_token
 from growclip_lite.bench.run import SMOKE, run_bench
-from growclip_lite.bench.search_quality import agreement, spread
+from growclip_lite.bench.search_quality import agreement, evenly
 from growclip_lite.bench.throughput import OUR_NAME, contenders, ladder, simplifications
 from growclip_lite.bench.time_to_accuracy import cosine_rate, seconds_to
 from growclip_lite.bench.timing import in_turns, ratios
 from growclip_lite.bench.variants import OPENAI, OURS, VariantCLIP, new_variant
-from growclip_lite.errors import InputError
 from growclip_lite.model import HEAD_SIZE, new_model
 from growclip_lite.profiles import get_profile
 
+KEY = {"machine": "a laptop", "profile": "laptop"}
 ARCHITECTURE = Architecture(2, 2, 1, 3, 0, 2)
 CONFIG = ModelConfig(image_size=16, patch_size=4, context_length=8, vocab_size=50, embed_dim=16)
 
@@ -185,9 +185,9 @@ def test_agreement_of_rankings():
 
 def test_members_are_taken_from_the_whole_ranking():
     ranking = [{"rank": i} for i in range(64)]
-    picked = [entry["rank"] for entry in spread(ranking, 24)]
+    picked = [entry["rank"] for entry in evenly(ranking, 24)]
     assert len(picked) == 24 and picked[0] == 0 and picked[-1] == 63 and set(np.diff(picked)) <= {2, 3}
-    assert len(spread(ranking[:5], 24)) == 5
+    assert len(evenly(ranking[:5], 24)) == 5
 
 
 def test_the_table_follows_from_the_rows(tmp_path):
@@ -196,6 +196,7 @@ def test_the_table_follows_from_the_rows(tmp_path):
         "contenders": {
             OUR_NAME: (1, 3e12), "open_clip fp32": (5, nothing), "open_clip bf16 amp": (4, nothing),
             "transformers fp32 eager": (2, nothing), "matrix product": (1, 12e12),
+            f"{OUR_NAME}, OpenAI's layers, AdamW": (1.25, nothing),
         },
         "simplifications": {"OpenAI's layers": (3, nothing), "without biases": (2, nothing)},
     }  # fmt: skip
@@ -205,13 +206,62 @@ def test_the_table_follows_from_the_rows(tmp_path):
         for part, contestants in parts.items()
         for name, (s, f) in contestants.items()
     ]
-    pd.DataFrame(rows).to_csv(tmp_path / "bench_throughput.csv", index=False)
-    table = report.table(tmp_path)
+    write_rows(tmp_path / "bench_throughput.csv", rows)
+    table = report.table(tmp_path, KEY)
     assert "| training throughput / open_clip's best | 4.0 (4.0 to 4.0; its best: bf16 amp) | 3 |" in table
     assert "| training throughput / transformers' best | 2.0 (2.0 to 2.0; its best: fp32 eager) | 1.7 |" in table
     assert "| share of the bf16 matrix-product rate | 25 % of 6.00 TFLOP/s | 22 % |" in table
     assert "| training throughput by: without biases | 1.50 (1.50 to 1.50) |  |" in table
     assert "| accuracy | not measured |" in table and "| cost | not measured |" in table
+
+
+def write_rows(path, rows: list[dict]) -> None:
+    pd.DataFrame([KEY | row for row in rows]).to_csv(path, index=False)
+
+
+def test_times_to_marks_are_told_with_their_bounds(tmp_path):
+    def points(contender: str, *scores: float) -> list[dict]:
+        seconds = (10, 40, 160)
+        return [
+            {"contender": contender, "seed": 0, "seconds": s, "zero_shot_mean": z}
+            for s, z in zip(seconds, scores, strict=False)
+        ]
+
+    rows = points(OUR_NAME, 0.4, 0.6, 0.9) + points("open_clip", 0.1, 0.2, 0.3)
+    write_rows(tmp_path / "bench_accuracy.csv", rows)
+    table = report.table(tmp_path, KEY)
+    assert "| time to the lower mark, open_clip / growclip-lite | over 160 s / 40 s: more than 4.0 | 10 |" in table
+    assert "| time to the upper mark, from scratch / grown | not measured | 2 |" in table
+    write_rows(tmp_path / "bench_accuracy.csv", rows + points("grown", 0.81) + points("from scratch", 0.5, 0.81))
+    assert "| time to the upper mark, from scratch / grown | 40 s / 10 s = 4.0 | 2 |" in report.table(tmp_path, KEY)
+
+
+def test_figures_of_quality_search_and_cost(tmp_path):
+    scores = {0: (0.5, 0.52), 1: (0.6, 0.6)}
+    quality = [
+        {"variant": name, "seed": seed, "zero_shot_mean": value}
+        for seed, values in scores.items()
+        for name, value in zip(("OpenAI's layers", "without biases"), values, strict=True)
+    ]
+    write_rows(tmp_path / "bench_quality.csv", quality)
+    members = [
+        {"seed": 0, "search_loss": i, "trained_loss": i, "trained_zero_shot": 1 - i / 20, "train_seconds": 50,
+         "search_seconds": 10, "step_seconds": 100, "space_size": 8}
+        for i in range(10)
+    ]  # fmt: skip
+    write_rows(tmp_path / "bench_search.csv", members)
+    axes = [{"axis": "pairs", "value": str(10**k), "peak_bytes": 2**20 * k, "seconds": 9.0} for k in (6, 4, 5)]
+    write_rows(tmp_path / "bench_cost.csv", axes[:1])
+    assert "peak memory" not in report.table(tmp_path, KEY)
+    write_rows(tmp_path / "bench_cost.csv", axes)
+    table = report.table(tmp_path, KEY)
+    assert "| points of accuracy by: without biases | +1.0 ± 1.4 (2 seeds) |" in table
+    assert "| search / training of that growth step | 10 % | 15 % |" in table
+    assert "| search / training of all members of the space | 2.5 % |" in table
+    assert table.count("1.00 (1.00 to 1.00, 10 members)") == 2
+    assert (
+        "| cost, pairs 10000 | 9 s, 4 MiB |" in table and "| peak memory, most pairs / fewest | 1.50 | 1.2 |" in table
+    )
 
 
 # ---- the command
@@ -222,28 +272,29 @@ def test_an_unknown_part_is_refused(tmp_path, capsys):
     assert "no part 'everything' of the bench" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
-def test_a_missing_rival_is_named_with_its_remedy(monkeypatch):
-    import sys
-
-    monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(InputError, match=r"transformers, which is not installed .*\[bench\]"):
-        transformers_model(ARCHITECTURE, CONFIG, "sdpa")
+def test_what_is_not_installed_is_named_with_its_remedy(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(rivals, "find_spec", lambda name: None if name == "open_clip" else name)
+    assert main(["bench", "throughput", "--profile", "smoke", "--results", str(tmp_path)]) == 2
+    assert "The bench needs open_clip, which is not installed: pip install -e '.[bench]'." in capsys.readouterr().err
 
 
 def test_the_whole_bench_runs_and_resumes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cost, "MODELS", cost.MODELS[:1] * 3)
-    monkeypatch.setattr(cost, "PAIRS", (200, 400))
-    monkeypatch.setattr(cost, "STEPS", ())
     monkeypatch.setattr(cost, "apart", lambda work, *arguments: work(*arguments))
     profile = replace(get_profile("smoke"), iterations=12, task_pictures=16, evaluations=3)
     table = run_bench([], profile, SMOKE, tmp_path)
-    assert "not measured" not in table and "Kendall" in table
-    assert sorted(path.name for path in tmp_path.glob("*.csv")) == [
-        f"bench_{part}.csv" for part in sorted(report.PARTS)
-    ]
-    before = {part: report.read(tmp_path, part) for part in ("quality", "accuracy", "search", "cost")}
-    for part, rows in before.items():
-        assert {"commit", "versions", "machine"} <= set(rows)
+    assert "not measured" not in table and "Kendall" in table and "peak memory" in table
+    assert {path.name for path in tmp_path.glob("*.csv")} == {f"bench_{part}.csv" for part in report.PARTS}
+    before = {part: pd.read_csv(tmp_path / f"bench_{part}.csv") for part in report.PARTS}
+    for part in ("quality", "accuracy", "search", "cost"):
+        assert {"commit", "versions", "machine", "profile"} <= set(before[part])
         run_bench([part], profile, SMOKE, tmp_path)
-        pd.testing.assert_frame_equal(report.read(tmp_path, part), rows)
+        pd.testing.assert_frame_equal(pd.read_csv(tmp_path / f"bench_{part}.csv"), before[part])
+    # Rows of another machine stay, and are not this machine's figures.
+    other = before["throughput"].assign(machine="another")
+    other.to_csv(tmp_path / "bench_throughput.csv", index=False)
+    assert "| throughput | not measured |" in report.table(
+        tmp_path, dict(before["cost"][["machine", "profile"]].iloc[0])
+    )
+    run_bench(["throughput"], profile, SMOKE, tmp_path)
+    assert len(pd.read_csv(tmp_path / "bench_throughput.csv")) == 2 * len(other)

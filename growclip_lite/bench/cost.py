@@ -23,11 +23,6 @@ from growclip_lite.model import new_model
 from growclip_lite.profiles import Profile
 from growclip_lite.train import fit
 
-MODELS = [Architecture(*sizes) for sizes in ((1, 1, 1, 1, 0, 1), (1, 2, 1, 2, 1, 2), (2, 3, 1, 3, 2, 3),
-                                             (2, 4, 1, 4, 2, 4), (4, 8, 2, 8, 2, 8))]  # fmt: skip
-PAIRS = (10_000, 100_000, 1_000_000)
-STEPS = (2, 4, 8)
-
 
 class PeakMemory(threading.Thread):
     """Watches this process's own memory, in bytes. Files mapped from disk do not count: they can be dropped."""
@@ -48,18 +43,23 @@ class PeakMemory(threading.Thread):
         return self.peak
 
 
+def draw(profile: Profile) -> dict:
+    """Fills the disk cache, so that what is measured afterwards does not depend on what was drawn before."""
+    load_scenes(profile, 0)
+    return {}
+
+
 def train_once(profile: Profile, architecture: Architecture, iterations: int) -> dict:
-    """Draws the data, then trains one model on the last growth step's; seconds are those of the training."""
+    """Trains one model on all pairs; seconds are those of the training, memory that of the whole process."""
     watch = PeakMemory()
     watch.start()
     with tempfile.TemporaryDirectory() as folder:
-        run = Run(load_scenes(profile, 0), profile, 0, Path(folder))
-        step = profile.growth_steps
+        run, step = Run(load_scenes(profile, 0), profile, 0, Path(folder)), profile.growth_steps
         tokenizer = tokenizer_at(run, step)
         config = ModelConfig(
             profile.image_size, profile.patch_size, profile.context_length, tokenizer.vocab_size, profile.embed_dim
         )
-        model = new_model(architecture, config, 0, tokenizer)
+        model = new_model(architecture, config, 0, tokenizer).to(run.device)
         model.compute_dtype = run.precision
         data, settings = run.training_set(step, tokenizer), replace(run.train_config(step), iterations=iterations)
         begin = time.monotonic()
@@ -78,11 +78,11 @@ def grow_once(profile: Profile) -> dict:
     watch.start()
     with tempfile.TemporaryDirectory() as folder:
         report = grow(load_scenes(profile, 0), profile, folder)
-    search = sum(entry["phases"].get("search", 0) for entry in report["steps"])
     return {
         "seconds": report["seconds"], "peak_bytes": watch.stop(), "iterations": profile.iterations,
         "parameters": report["steps"][-1]["parameters"], "train_flops": report["total_flops"],
-        "search_seconds": search, "zero_shot_mean": report["steps"][-1]["zero_shot_mean"],
+        "search_seconds": sum(entry["phases"].get("search", 0) for entry in report["steps"]),
+        "zero_shot_mean": report["steps"][-1]["zero_shot_mean"],
     }  # fmt: skip
 
 
@@ -92,19 +92,23 @@ def apart(work: Callable[..., dict], *arguments) -> dict:
         return pool.submit(work, *arguments).result()
 
 
-def amounts(last: int, steps: int) -> tuple[int, ...]:
-    """Pairs after each growth step: each time 2.5 times as many."""
-    return tuple(round(last / 2.5 ** (steps - t)) for t in range(1, steps + 1))
+def amounts(profile: Profile, last: int, steps: int) -> tuple[int, ...]:
+    """Pairs after each of `steps` growth steps, at even ratios from first to last; first to last are as many times
+    apart as in the profile, so that the growth of the FLOPs budget over all steps is the same."""
+    ratio = profile.scene_pairs[0] / profile.scene_pairs[-1]
+    return tuple(round(last * ratio ** (1 - t / (steps - 1))) for t in range(steps))
 
 
-def points(profile: Profile, iterations: int) -> list[tuple[dict, Callable[..., dict], tuple]]:
-    """Key, work and arguments of every point; the middle of each axis is the laptop's own setting."""
-    one_step = replace(profile, growth_steps=1, scene_pairs=profile.scene_pairs[-1:])
-    jobs = [({"axis": "model", "value": str(a)}, train_once, (one_step, a, iterations)) for a in MODELS]
-    for pairs in PAIRS:
-        amount = replace(profile, growth_steps=1, scene_pairs=(pairs,))
-        jobs.append(({"axis": "pairs", "value": str(pairs)}, train_once, (amount, MODELS[2], iterations)))
-    for steps in STEPS:
-        several = replace(profile, growth_steps=steps, scene_pairs=amounts(profile.scene_pairs[-1], steps))
-        jobs.append(({"axis": "growth steps", "value": str(steps)}, grow_once, (several,)))
+def points(
+    profile: Profile, iterations: int, models: tuple[Architecture, ...], pairs: tuple[int, ...], steps: tuple[int, ...]
+) -> list[tuple[dict, Profile, Callable[..., dict], tuple]]:
+    """Key, profile, work and further arguments of every point."""
+    last = profile.scene_pairs[-1]
+    jobs = [({"axis": "model", "value": str(a)}, profile, train_once, (a, iterations)) for a in models]
+    for amount in pairs:
+        scaled = replace(profile, scene_pairs=amounts(profile, amount, profile.growth_steps))
+        jobs.append(({"axis": "pairs", "value": str(amount)}, scaled, train_once, (profile.start, iterations)))
+    for count in steps:
+        split = replace(profile, growth_steps=count, scene_pairs=amounts(profile, last, count))
+        jobs.append(({"axis": "growth steps", "value": str(count)}, split, grow_once, ()))
     return jobs

@@ -1,4 +1,7 @@
-"""How long the model takes to use: encoding, evaluating, importing, classifying one picture."""
+"""How long the model takes to use: encoding, evaluating, importing, classifying one picture.
+
+Whole processes are fresh, but find their files in the system's page cache.
+"""
 
 from __future__ import annotations
 
@@ -47,11 +50,17 @@ def encoders(setting: Setting, side: str) -> dict[str, Callable[[], object]]:
         f"{OUR_NAME} fp32": encoding(new_model(a, c, 0), f"encode_{side}", own),
         f"{OUR_NAME} bf16": encoding(in_low_precision(new_model(a, c, 0)), f"encode_{side}", own),
     }
-    for dtype, word in ((torch.float32, "fp32"), (LOW, "bf16 amp")):
-        calls[f"open_clip {word}"] = encoding(open_clip_model(a, c), f"encode_{side}", others, dtype)
+    low = others.to(LOW) if side == "image" else others
+    for word, inputs, dtype in (
+        ("fp32", others, torch.float32),
+        ("bf16 amp", others, LOW),
+        ("bf16", low, torch.float32),
+    ):
+        weights = LOW if word == "bf16" else torch.float32
+        calls[f"open_clip {word}"] = encoding(open_clip_model(a, c).to(weights), f"encode_{side}", inputs, dtype)
         for attention in ("sdpa", "eager"):
-            rival = transformers_model(a, c, attention)
-            calls[f"transformers {word} {attention}"] = encoding(rival, f"get_{side}_features", others, dtype)
+            rival = transformers_model(a, c, attention).to(weights)
+            calls[f"transformers {word} {attention}"] = encoding(rival, f"get_{side}_features", inputs, dtype)
     return calls
 
 

@@ -1,4 +1,5 @@
-"""What each simplification costs or brings in accuracy, at equal training iterations."""
+"""What each simplification costs or brings in accuracy: the profile's pictures and patches, this kit's recipe,
+equal training iterations. Weights that two variants have in common start alike."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from growclip_lite.studies import add_row, done
 from growclip_lite.train import fit
 
 
-def quality(path: Path, run: Run, architecture: Architecture, iterations: int, about: dict) -> None:
+def quality(path: Path, run: Run, architecture: Architecture, iterations: int, key: dict, about: dict) -> None:
     """Adds a row per rung of the ladder: validation accuracy after training on all data with this kit's recipe."""
     steps, p = len(run.stream.train), run.profile
     tokenizer = tokenizer_at(run, steps)
@@ -26,8 +27,8 @@ def quality(path: Path, run: Run, architecture: Architecture, iterations: int, a
     data = run.training_set(steps, tokenizer)
     settings = replace(run.train_config(steps), iterations=iterations)
     for name, switches in tqdm(ladder().items(), desc=f"quality, seed {run.seed}"):
-        key = {"variant": name, "iterations": iterations, "seed": run.seed}
-        if done(path, key):
+        row = key | {"variant": name, "iterations": iterations, "seed": run.seed}
+        if done(path, row):
             continue
         begin = time.monotonic()
         model = new_variant(architecture, config, switches, run.seed_of(0), tokenizer).to(run.device)
@@ -36,4 +37,4 @@ def quality(path: Path, run: Run, architecture: Architecture, iterations: int, a
         seconds = time.monotonic() - begin
         model.cpu().compute_dtype = torch.float32
         accuracy = mean(zero_shot_all(model, run.stream.validation_tasks))
-        add_row(path, key | {"seconds": seconds, "zero_shot_mean": accuracy} | about)
+        add_row(path, row | {"seconds": seconds, "zero_shot_mean": accuracy} | about)

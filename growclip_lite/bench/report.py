@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -12,11 +13,10 @@ from growclip_lite.bench.search_quality import agreement
 from growclip_lite.bench.throughput import MATMUL, OUR_NAME
 from growclip_lite.bench.time_to_accuracy import MARKS, seconds_to
 from growclip_lite.bench.timing import ratios
+from growclip_lite.studies import rows_of
 
-
-def read(folder: Path, part: str) -> pd.DataFrame | None:
-    path = folder / f"bench_{part}.csv"
-    return pd.read_csv(path) if path.exists() else None
+Figure = tuple[str, str, str]  # what, measured, asked for at least (or, of costs, at most)
+NOT_MEASURED = "not measured"
 
 
 def wide(rows: pd.DataFrame, part: str) -> pd.DataFrame:
@@ -33,73 +33,93 @@ def against_best(seconds: pd.DataFrame, ours: str, rival: str) -> str:
     return f"{ratio:.1f} ({low:.1f} to {high:.1f}; its best: {best.removeprefix(rival).strip()})"
 
 
-def training(rows: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
+def training(rows: pd.DataFrame) -> Iterator[Figure]:
     seconds = wide(rows, "contenders")
+    exact = f"{OUR_NAME}, OpenAI's layers, AdamW"
     yield "training throughput / open_clip's best", against_best(seconds, OUR_NAME, "open_clip"), "3"
     yield "training throughput / transformers' best", against_best(seconds, OUR_NAME, "transformers"), "1.7"
+    yield "the same with OpenAI's layers and AdamW / open_clip's best", against_best(seconds, exact, "open_clip"), ""
     rates = rows[rows["part"] == "contenders"].pivot(index="window", columns="contender", values="flops_per_second")
     share, rate = (rates[OUR_NAME] / rates[MATMUL]).median(), rates[MATMUL].median()
-    yield (
-        "share of the bf16 matrix-product rate",
-        f"{100 * share:.0f} % of {rate / 1e12:.2f} TFLOP/s",
-        "22 %",
-    )
+    yield "share of the bf16 matrix-product rate", f"{100 * share:.0f} % of {rate / 1e12:.2f} TFLOP/s", "22 %"
     seconds = wide(rows, "simplifications")
     for before, after in pairwise(seconds.columns):
         ratio, low, high = ratios(seconds, after).loc[before]
         yield f"training throughput by: {after}", f"{ratio:.2f} ({low:.2f} to {high:.2f})", ""
 
 
-def quality(rows: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
+def quality(rows: pd.DataFrame) -> Iterator[Figure]:
     """Every rung against the one before, paired by seed."""
     scores = rows.pivot(index="seed", columns="variant", values="zero_shot_mean")[rows["variant"].unique()]
     for before, after in pairwise(scores.columns):
         gain = 100 * (scores[after] - scores[before])
         spread = f" ± {gain.std():.1f}" if len(gain) > 1 else ""
-        yield f"points of accuracy by: {after}", f"{gain.mean():+.1f}{spread}", ""
+        yield f"points of accuracy by: {after}", f"{gain.mean():+.1f}{spread} ({len(gain)} seeds)", ""
 
 
-def inference(rows: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
+def inference(rows: pd.DataFrame) -> Iterator[Figure]:
     for side, asked in (("image", "2"), ("text", "")):
         seconds = wide(rows, f"encode_{side}")
         best = seconds.filter(like=OUR_NAME).median().idxmin()
-        yield f"encode_{side} / open_clip's best", against_best(seconds, best, "open_clip"), asked
+        for rival in ("open_clip", "transformers"):
+            yield f"encode_{side} / {rival}'s best", against_best(seconds, best, rival), asked
+            asked = ""
     nine = wide(rows, "nine tasks")[OUR_NAME].median()
     yield "nine-task evaluation", f"{nine:.1f} s", "3 s"
     process = wide(rows, "process")
     beyond = (process["import growclip_lite"] - process["import torch"]).median()
     yield "import beyond torch's", f"{beyond:.2f} s", "0.5 s"
-    yield "growclip classify, cold", f"{process['growclip classify'].median():.1f} s", ""
+    yield "growclip classify, a fresh process", f"{process['growclip classify'].median():.1f} s", ""
 
 
-def accuracy(rows: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
+def times(part: pd.DataFrame, first: str, second: str, mark: float) -> str:
+    """Seconds of both to the mark and their ratio; a bound where the second never gets there."""
+    points = [part[part["contender"] == name] for name in (first, second)]
+    if any(p.empty for p in points):
+        return NOT_MEASURED
+    ours, theirs = (seconds_to(p, mark) for p in points)
+    if math.isinf(ours):
+        return f"{first} does not reach it in {points[0]['seconds'].max():.0f} s"
+    if math.isinf(theirs):
+        longest = points[1]["seconds"].max()
+        return f"over {longest:.0f} s / {ours:.0f} s: more than {longest / ours:.1f}"
+    return f"{theirs:.0f} s / {ours:.0f} s = {theirs / ours:.1f}"
+
+
+def accuracy(rows: pd.DataFrame) -> Iterator[Figure]:
     pairs = ((OUR_NAME, "open_clip", "lower", "10"), ("grown", "from scratch", "upper", "2"))
     for first, second, mark, asked in pairs:
-        factors = []
+        found = []
         for _, part in rows.groupby("seed"):
-            reference = part[part["contender"] == OUR_NAME]["zero_shot_mean"].max()
-            times = [seconds_to(part[part["contender"] == name], MARKS[mark] * reference) for name in (first, second)]
-            factors.append(f"{times[1]:.0f} s / {times[0]:.0f} s = {times[1] / times[0]:.1f}")
-        yield f"time to the {mark} mark, {second} / {first}", "; ".join(factors), asked
+            reached = part[part["contender"] == OUR_NAME]["zero_shot_mean"].max()
+            found.append(times(part, first, second, MARKS[mark] * reached))
+        yield f"time to the {mark} mark, {second} / {first}", "; ".join(found), asked
 
 
-def search(rows: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
+def search(rows: pd.DataFrame) -> Iterator[Figure]:
     first = rows.groupby("seed").first()
-    share = (first["search_seconds"] / first["step_seconds"]).mean()
-    yield "search / training of that growth step", f"{100 * share:.0f} %", "15 %"
+    share = first["search_seconds"] / first["step_seconds"]
+    yield "search / training of that growth step", f"{100 * share.mean():.0f} %", "15 %"
+    members = rows.groupby("seed")["train_seconds"].mean() * first["space_size"]
+    alone = (first["search_seconds"] / members).mean()
+    yield "search / training of all members of the space", f"{100 * alone:.1f} %", ""
     for column, sign in (("trained_loss", 1), ("trained_zero_shot", -1)):
-        taus = []
+        found = []
         for _, part in rows.groupby("seed"):
             tau, low, high = agreement(part["search_loss"].to_numpy(), sign * part[column].to_numpy())
-            taus.append(f"{tau:.2f} ({low:.2f} to {high:.2f})")
-        yield f"Kendall's tau of the search with the {column.replace('_', ' ')}", "; ".join(taus), "0.7"
+            found.append(f"{tau:.2f} ({low:.2f} to {high:.2f}, {len(part)} members)")
+        yield f"Kendall's tau of the search with the {column.replace('_', ' ')}", "; ".join(found), "0.7"
 
 
-def cost(rows: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
-    pairs = rows[rows["axis"] == "pairs"].sort_values("value", key=lambda v: v.astype(int))
-    peaks = pairs["peak_bytes"].to_numpy() / 2**20
-    measured = f"{peaks[-1] / peaks[0]:.2f} ({peaks[0]:.0f} to {peaks[-1]:.0f} MiB)"
-    yield "peak memory, most pairs / fewest", measured, "1.2"
+def cost(rows: pd.DataFrame) -> Iterator[Figure]:
+    for axis, part in rows.groupby("axis", sort=False):
+        for _, row in part.iterrows():
+            memory = f"{row['peak_bytes'] / 2**20:.0f} MiB"
+            yield f"cost, {axis} {row['value']}", f"{row['seconds']:.0f} s, {memory}", ""
+    pairs = rows[rows["axis"] == "pairs"]
+    if len(pairs) > 1:
+        peaks = pairs.sort_values("value", key=lambda values: values.astype(int))["peak_bytes"].to_numpy()
+        yield "peak memory, most pairs / fewest", f"{peaks[-1] / peaks[0]:.2f}", "1.2"
 
 
 PARTS = {
@@ -108,11 +128,11 @@ PARTS = {
 }  # fmt: skip
 
 
-def table(folder: Path) -> str:
-    """All figures as a Markdown table; a part that was not run is "not measured"."""
-    lines = ["| figure | measured | asked |", "|---|---|---|"]
+def table(folder: Path, key: dict[str, str]) -> str:
+    """All figures of a machine and profile as a Markdown table; a part that was not run is "not measured"."""
+    lines = [f"Machine: {key['machine']}", "", "| figure | measured | asked |", "|---|---|---|"]
     for part, figures in PARTS.items():
-        rows = read(folder, part)
-        found = [(part, "not measured", "")] if rows is None else figures(rows)
+        rows = rows_of(folder / f"bench_{part}.csv", key)
+        found = [(part, NOT_MEASURED, "")] if rows.empty else figures(rows)
         lines += [f"| {name} | {measured} | {asked} |" for name, measured, asked in found]
     return "\n".join(lines)

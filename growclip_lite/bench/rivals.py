@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor, nn
@@ -13,19 +14,19 @@ from growclip_lite.errors import InputError
 from growclip_lite.model import PAD
 from growclip_lite.torchvision_fix import import_torchvision
 
-INSTALL = "pip install -e '.[bench]' brings it"
+
+def check_installed() -> None:
+    """Raises `InputError` where something that the bench compares with, or measures with, is missing."""
+    for name in ("torchvision", "open_clip", "transformers", "psutil"):
+        if find_spec(name) is None:
+            raise InputError(f"The bench needs {name}, which is not installed: pip install -e '.[bench]'.")
 
 
 def open_clip_model(architecture: Architecture, config: ModelConfig) -> nn.Module:
-    """open_clip's CLIP of equal widths, depths and heads; its vocabulary has one more token, the end of the text.
-
-    Raises `InputError` where open_clip is not installed.
-    """
+    """open_clip's CLIP of equal widths, depths and heads; its vocabulary has one more token, the end of the text."""
     import_torchvision()  # open_clip needs it
-    try:
-        from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
-    except ModuleNotFoundError as error:
-        raise InputError(f"The bench compares with open_clip, which is not installed ({INSTALL}).") from error
+    from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+
     a = architecture
     vision = CLIPVisionCfg(
         layers=a.image_depth, width=a.image_width * HEAD_SIZE, head_width=HEAD_SIZE, patch_size=config.patch_size,
@@ -39,14 +40,9 @@ def open_clip_model(architecture: Architecture, config: ModelConfig) -> nn.Modul
 
 
 def transformers_model(architecture: Architecture, config: ModelConfig, attention: str) -> nn.Module:
-    """transformers' CLIPModel of the same sizes, with `attention` "sdpa" or "eager".
+    """transformers' CLIPModel of the same sizes, with `attention` "sdpa" or "eager"."""
+    from transformers import CLIPConfig, CLIPModel
 
-    Raises `InputError` where transformers is not installed.
-    """
-    try:
-        from transformers import CLIPConfig, CLIPModel
-    except ModuleNotFoundError as error:
-        raise InputError(f"The bench compares with transformers, which is not installed ({INSTALL}).") from error
     a, end = architecture, config.vocab_size
     image, text = a.image_width * HEAD_SIZE, a.text_width * HEAD_SIZE
     vision_config = {

@@ -1,8 +1,8 @@
-"""Runs the parts of the bench, each into its own table."""
+"""Runs the parts of the bench, each into its own table; every row says on which machine and profile."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,99 +10,135 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from growclip_lite.architecture import Architecture, ModelConfig
-from growclip_lite.bench import cost, report, time_to_accuracy
 from growclip_lite.bench.inference import inference
 from growclip_lite.bench.quality import quality
+from growclip_lite.bench.report import table
+from growclip_lite.bench.rivals import check_installed
 from growclip_lite.bench.search_quality import search_quality
 from growclip_lite.bench.throughput import Setting, throughput
+from growclip_lite.bench.time_to_accuracy import compare
 from growclip_lite.bench.timing import machine
-from growclip_lite.data.load import load_stream
+from growclip_lite.data.scene_stream import load_scenes
 from growclip_lite.errors import InputError
 from growclip_lite.grow import Run
 from growclip_lite.profiles import Profile
-from growclip_lite.studies import add_row, done, provenance
+from growclip_lite.studies import add_row, done, provenance, rows_of
+
+MODELS = tuple(
+    Architecture(*sizes)
+    for sizes in ((1, 1, 1, 1, 0, 1), (1, 2, 1, 2, 1, 2), (2, 3, 1, 3, 2, 3), (2, 4, 1, 4, 2, 4), (4, 8, 2, 8, 2, 8))
+)
 
 
 @dataclass(frozen=True)
 class Extent:
-    """How much is measured: windows and seconds of a window; seeds; members whose ranking is checked; iterations of
-    a training for the quality of variants and for the cost; for time to accuracy, seeds and budgets in seconds."""
+    """How much is measured.
+
+    Throughput and inference: `setting`, `windows` and their length in `seconds`. Search: `members` of the ranking.
+    Quality and cost: iterations of a training. Cost: sizes, amounts and growth steps. Time to accuracy: `budgets` in
+    seconds.
+    """
 
     setting: Setting = Setting()
     windows: int = 12
     seconds: float = 1.0
     seeds: int = 3
+    accuracy_seeds: int = 1
     members: int = 24
     quality_iterations: int = 700
     cost_iterations: int = 100
-    accuracy_seeds: int = 1
-    budgets: tuple[float, ...] = time_to_accuracy.BUDGETS
+    models: tuple[Architecture, ...] = MODELS
+    pairs: tuple[int, ...] = (10_000, 100_000, 1_000_000)
+    growth_steps: tuple[int, ...] = (2, 4, 8)
+    budgets: tuple[float, ...] = (18.75, 37.5, 75, 150, 300, 600)
 
 
 FULL = Extent()
 SMOKE = Extent(
     Setting(Architecture(1, 1, 1, 1, 0, 1), ModelConfig(32, 8, 24, 500, 32), 16), windows=2, seconds=0.01, seeds=1,
-    members=2, quality_iterations=3, cost_iterations=3, budgets=(0.2, 0.4),
+    members=2, quality_iterations=3, cost_iterations=3, models=MODELS[:1], pairs=(300, 600), growth_steps=(2,),
+    budgets=(0.2, 0.4),
 )  # fmt: skip
 
 
-def run_throughput(path: Path, profile: Profile, extent: Extent, about: dict) -> None:
-    write(path, throughput(extent.setting, extent.windows, extent.seconds), about)
+@dataclass(frozen=True)
+class Bench:
+    """What the parts share: the table to fill, and what every row says."""
+
+    path: Path
+    profile: Profile
+    extent: Extent
+    key: dict[str, str]
+    about: dict[str, str]
+
+    def run(self, seed: int) -> Run:
+        """A run whose folder belongs to this commit."""
+        name = f"scenes-{self.profile.name}-{self.about['commit']}-{seed}"
+        return Run(load_scenes(self.profile, seed), self.profile, seed, Path("runs/bench") / name)
+
+    def replace_rows(self, rows: pd.DataFrame) -> None:
+        """Puts `rows` in place of those of the same machine and profile."""
+        others = [pd.read_csv(self.path)] if self.path.exists() else []
+        others = [table[~(table[list(self.key)] == pd.Series(self.key)).all(axis=1)] for table in others]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_suffix(".partial")
+        both = pd.concat([*others, rows.assign(**self.key, **self.about)])
+        both.to_csv(partial, index=False, float_format="%.6g")
+        partial.replace(self.path)
 
 
-def run_inference(path: Path, profile: Profile, extent: Extent, about: dict) -> None:
-    stream = load_stream("scenes", profile.name, 0)
-    write(path, inference(extent.setting, stream, extent.windows, extent.seconds), about)
+def bench_throughput(b: Bench) -> None:
+    b.replace_rows(throughput(b.extent.setting, b.extent.windows, b.extent.seconds))
 
 
-def a_run(profile: Profile, seed: int) -> Run:
-    out = Path("runs/bench") / f"scenes-{profile.name}-{profile.iterations}-{seed}"
-    return Run(load_stream("scenes", profile.name, seed), profile, seed, out)
+def bench_inference(b: Bench) -> None:
+    b.replace_rows(inference(b.extent.setting, load_scenes(b.profile, 0), b.extent.windows, b.extent.seconds))
 
 
-def run_search(path: Path, profile: Profile, extent: Extent, about: dict) -> None:
-    for seed in range(extent.seeds):
-        search_quality(path, a_run(profile, seed), extent.members, about)
+def bench_quality(b: Bench) -> None:
+    for seed in range(b.extent.seeds):
+        quality(b.path, b.run(seed), b.extent.setting.architecture, b.extent.quality_iterations, b.key, b.about)
 
 
-def run_quality(path: Path, profile: Profile, extent: Extent, about: dict) -> None:
-    for seed in range(extent.seeds):
-        quality(path, a_run(profile, seed), extent.setting.architecture, extent.quality_iterations, about)
+def bench_accuracy(b: Bench) -> None:
+    for seed in range(b.extent.accuracy_seeds):
+        compare(b.path, b.run(seed), b.extent.setting.architecture, b.extent.budgets, b.key, b.about)
 
 
-def run_accuracy(path: Path, profile: Profile, extent: Extent, about: dict) -> None:
-    for seed in range(extent.accuracy_seeds):
-        time_to_accuracy.compare(path, a_run(profile, seed), extent.setting.architecture, extent.budgets, about)
+def bench_search(b: Bench) -> None:
+    for seed in range(b.extent.seeds):
+        mine = rows_of(b.path, b.key | {"seed": seed})
+        if len(mine) < b.extent.members:
+            search_quality(b.path, b.run(seed), b.extent.members, b.key, b.about)
 
 
-def run_cost(path: Path, profile: Profile, extent: Extent, about: dict) -> None:
-    for key, work, arguments in tqdm(cost.points(profile, extent.cost_iterations), desc="cost", unit="point"):
-        if not done(path, key):
-            add_row(path, key | cost.apart(work, *arguments) | about)
+def bench_cost(b: Bench) -> None:
+    from growclip_lite.bench.cost import apart, draw, points
+
+    jobs = points(b.profile, b.extent.cost_iterations, b.extent.models, b.extent.pairs, b.extent.growth_steps)
+    for axis, profile, work, arguments in tqdm(jobs, desc="cost", unit="point"):
+        if not done(b.path, b.key | axis):
+            apart(draw, profile)
+            add_row(b.path, b.key | axis | apart(work, profile, *arguments) | b.about)
 
 
-PARTS = {
-    "throughput": run_throughput, "quality": run_quality, "inference": run_inference, "accuracy": run_accuracy,
-    "search": run_search, "cost": run_cost,
+PARTS: dict[str, Callable[[Bench], None]] = {
+    "throughput": bench_throughput, "quality": bench_quality, "inference": bench_inference,
+    "accuracy": bench_accuracy, "search": bench_search, "cost": bench_cost,
 }  # fmt: skip
-
-
-def write(path: Path, rows: pd.DataFrame, about: dict) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    rows.assign(**about).to_csv(partial, index=False, float_format="%.6g")
-    partial.replace(path)
 
 
 def run_bench(parts: Sequence[str], profile: Profile, extent: Extent, folder: Path) -> str:
     """Runs the parts (all if none is named), each into `folder`/bench_PART.csv; returns the table of all figures.
 
-    Raises `InputError` for an unknown part.
+    Raises `InputError` for an unknown part, or where something to compare with is not installed.
     """
     for part in parts:
         if part not in PARTS:
             raise InputError(f"There is no part {part!r} of the bench; choose among {', '.join(PARTS)}.")
-    about = provenance(profile) | {"machine": machine()}
+    check_installed()
+    about = provenance(profile)
+    key = {"machine": machine(), "profile": about.pop("profile")}
     for part in parts or PARTS:
-        PARTS[part](folder / f"bench_{part}.csv", profile, extent, about)
-    return report.table(folder)
+        PARTS[part](Bench(folder / f"bench_{part}.csv", profile, extent, key, about))
+    return table(folder, key)

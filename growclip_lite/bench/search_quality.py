@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 
@@ -11,55 +12,58 @@ from tqdm.auto import tqdm
 
 from growclip_lite.architecture import Architecture
 from growclip_lite.evaluate import mean, zero_shot_all
-from growclip_lite.grow import Run, begin_step, grow, last_model
+from growclip_lite.grow import Run, grow, last_model, open_space, search_config
+from growclip_lite.growth_space import GrowthSpace
 from growclip_lite.inherit import inherit
-from growclip_lite.search import score
+from growclip_lite.search import score, scoring_batches, train_supernet
 from growclip_lite.studies import add_row, done
 from growclip_lite.train import fit
 
 
-def spread(ranking: list[dict], members: int) -> list[dict]:
+def evenly(ranking: list, members: int) -> list:
     """`members` of the ranking, at even distances from the best to the worst."""
     places = np.unique(np.linspace(0, len(ranking) - 1, members).round().astype(int))
     return [ranking[place] for place in places]
 
 
-def search_quality(path: Path, run: Run, members: int, about: dict) -> None:
-    """Adds a row per member of the last growth step: the search's score, and those after training it alone.
+def search_quality(path: Path, run: Run, members: int, key: dict, about: dict) -> None:
+    """Adds a row per member of the last growth step: its score in the search, and its score after training it alone.
 
-    Every member inherits from the same model and is trained as the chosen one would be: same batches,
-    iterations and schedule. `path` keeps the rows, so that the work can be stopped and resumed.
+    The space itself is small (its members cost about the same), so the slices are taken from all that
+    lies between base and supernet; `member` says which are in the space. All inherit from the same
+    model and see the same batches, iterations and schedule.
     """
-    stream, profile, seed = run.stream, run.profile, run.seed
-    report = grow(stream, profile, run.out, seed=seed, resume=True)
-    step = len(report["steps"])
-    old, phases = last_model(run, step - 1), {}
+    p, seed = run.profile, run.seed
+    report = grow(run.stream, p, run.out, seed=seed, resume=True)
+    step, last = len(report["steps"]), report["steps"][-1]
+    old = last_model(run, step - 1).to(run.device)
+    space, supernet = open_space(run, step, old)
+    config, data = search_config(run, step), run.training_set(step, old.tokenizer)
+    train_supernet(supernet, space, data, config, run.seed_of(step), "supernet")
+    batches = scoring_batches(run.held_out(step, old.tokenizer), config, np.random.default_rng([run.seed_of(step), 3]))
+    around = GrowthSpace(space.base, space.reach, 0.0, math.inf, space.config)
+    ranking = sorted((score(supernet, member, batches) for member in around.members), key=lambda s: s.loss)
     old.compute_dtype = run.precision
-    _, found = begin_step(run, step, old, phases)
-    key = {"data": stream.name, "profile": profile.name, "iterations": profile.iterations, "seed": seed}
-    held_out = run.held_out(step, old.tokenizer)
-    batches = [held_out.batch(np.arange(len(held_out))[: profile.scoring_pairs], np.random.default_rng(0))]
-    data, config = run.training_set(step, old.tokenizer), run.train_config(step)
-    for rank, entry in enumerate(tqdm(spread(found["ranking"], members), desc=f"members, seed {seed}")):
-        member = Architecture.from_dict(entry["architecture"])
-        if done(path, key | {"architecture": str(member)}):
+    for searched in tqdm(evenly(ranking, members), desc=f"members, seed {seed}"):
+        architecture: Architecture = searched.architecture
+        row = key | {"seed": seed, "architecture": str(architecture)}
+        if done(path, row):
             continue
         begin = time.monotonic()
         model, _ = inherit(
-            old, member, momentum=profile.momentum, operator=profile.operator, seed=run.seed_of(step),
+            old, architecture, momentum=p.momentum, operator=p.operator, seed=run.seed_of(step),
             vocab_size=old.tokenizer.vocab_size,
         )  # fmt: skip
-        fit(model, data, config, run.seed_of(step), title=str(member))
+        fit(model, data, run.train_config(step), run.seed_of(step), title=str(architecture))
         seconds = time.monotonic() - begin
-        ended = score(model, member, batches)
-        accuracy = mean(zero_shot_all(model, stream.validation_tasks))
-        row = {
-            "architecture": str(member), "rank": rank, "flops": entry["flops"], "search_loss": entry["loss"],
-            "trained_loss": ended.loss, "trained_zero_shot": accuracy, "train_seconds": seconds,
-            "search_seconds": phases["search"], "search_flops": found["flops"],
-            "step_seconds": report["steps"][-1]["phases"]["train"],
+        found = {
+            "member": architecture in space, "flops": searched.flops, "search_loss": searched.loss,
+            "trained_loss": score(model, architecture, batches).loss,
+            "trained_zero_shot": mean(zero_shot_all(model, run.stream.validation_tasks)), "train_seconds": seconds,
+            "search_seconds": last["phases"]["search"], "step_seconds": last["phases"]["train"],
+            "space_size": last["search"]["space_size"],
         }  # fmt: skip
-        add_row(path, key | row | about)
+        add_row(path, row | found | about)
 
 
 def agreement(searched: np.ndarray, trained: np.ndarray, resamples: int = 2_000) -> tuple[float, float, float]:

@@ -121,7 +121,7 @@ def simplifications(setting: Setting) -> dict[str, Callable[[], None]]:
 
 
 def matrix_product(device: str) -> Callable[[], Tensor]:
-    """A large product in bf16: what this machine can do at best."""
+    """A large product in bf16, as a measure of what this machine can do."""
     a = torch.randn(MATMUL_SIDE, MATMUL_SIDE, generator=torch.Generator().manual_seed(0)).to(device, LOW)
     return lambda: a @ a
 

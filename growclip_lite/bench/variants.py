@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from growclip_lite.architecture import HEAD_SIZE, Architecture, ModelConfig
-from growclip_lite.model import NORM, PAD, Block, GrowCLIP, attention, initialize, norm_linear
+from growclip_lite.model import NORM, PAD, Block, GrowCLIP, attention, initialize, new_model, norm_linear
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Switches:
     patch_stem: bool = True
 
 
+ADDED = (".gain", ".offset", ".bias", "class_token")  # names that start as ones or zeros
 OPENAI = Switches()
 OURS = Switches(False, False, False, False, False)
 
@@ -159,15 +160,13 @@ class VariantCLIP(GrowCLIP):
 def new_variant(
     architecture: Architecture, config: ModelConfig, switches: Switches, seed: int, tokenizer=None
 ) -> VariantCLIP:
-    """A freshly initialised variant: the weights that `GrowCLIP` has too start as they do there."""
+    """A freshly initialised variant: weights that `GrowCLIP` has too, in the same shape, start as they do there."""
     model = VariantCLIP(architecture, config, switches, tokenizer)
-    added = {name: weight.detach().clone() for name, weight in model.named_parameters() if _added(name)}
+    added = {name: weight.detach().clone() for name, weight in model.named_parameters() if name.endswith(ADDED)}
+    common = new_model(architecture, config, seed).state_dict()
     initialize(model, torch.Generator().manual_seed(seed))
     with torch.no_grad():
-        for name, weight in added.items():
-            model.get_parameter(name).copy_(weight)
+        for name, weight in model.named_parameters():
+            start = added.get(name, common.get(name, weight))
+            weight.copy_(start if start.shape == weight.shape else weight)
     return model
-
-
-def _added(name: str) -> bool:
-    return name.endswith((".gain", ".offset", ".bias", "class_token"))
