@@ -29,7 +29,6 @@ from growclip_lite.data.scenes import (
     concepts_at,
     held_out_pair,
     place_of,
-    relation_of,
     sample_scenes,
 )  # fmt: skip
 from growclip_lite.data.stream import Pairs, Stream
@@ -491,13 +490,27 @@ def test_labels_of_counts(drawn: list[Scenes]):
 
 def test_labels_of_relations(drawn: list[Scenes]):
     task, made = made_tasks(drawn)["relation"]
-    assert task.per_picture and relation_of(made).tolist() == task.labels.tolist()
+    assert task.per_picture
+    opposite = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
     for i, label in enumerate(task.labels):
-        dx, dy = made.x[i, 0] - made.x[i, 1], made.y[i, 0] - made.y[i, 1]
+        names = [f"{COLOUR_NAMES[made.colour[i, j]]} {SHAPES[made.look[i, j]]}" for j in (0, 1)]
+        order = (0, 1) if re.match(rf"an? {names[0]} ", task.prompts[i][0][0]) else (1, 0)
+        first, second = (names[j] for j in order)
+        dx, dy = (v[i, order[0]] - v[i, order[1]] for v in (made.x, made.y))
         assert RELATIONS[label] == max((-dx, "left of"), (dx, "right of"), (-dy, "above"), (dy, "below"))[1]
-        first, second = (f"{COLOUR_NAMES[made.colour[i, j]]} {SHAPES[made.look[i, j]]}" for j in (0, 1))
-        for relation, (prompt, *_) in zip(RELATIONS, task.prompts[i], strict=True):
+        for relation, (prompt, turned) in zip(RELATIONS, task.prompts[i], strict=True):
             assert re.fullmatch(rf"an? {first} {relation} an? {second}", prompt)
+            assert re.fullmatch(rf"an? {second} {opposite[relation]} an? {first}", turned)
+
+
+def test_no_answer_is_much_more_frequent_than_the_others(drawn: list[Scenes]):
+    for name, (task, _) in made_tasks(drawn).items():
+        classes = len(task.prompts[0] if task.per_picture else task.prompts)
+        counts = np.bincount(task.labels, minlength=classes)
+        if name == "composition":  # asks for the unseen pairs only
+            counts = counts[counts > 0]
+        assert counts.max() < 2 * len(task.labels) / len(counts) + 10, name
+        assert (counts > 0).mean() > 0.9, name
 
 
 def test_composition_asks_for_held_out_pairs_only(drawn: list[Scenes]):

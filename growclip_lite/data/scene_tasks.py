@@ -110,11 +110,17 @@ def make_tasks(concepts: Concepts, kinds: int, size: int, pictures: int, seed: l
     if c.mix[2]:
         rng = rngs["relation"]
         scenes = sample_scenes(pictures, c, rng, "pair")
+        # The first object always lies left or above, so half of the questions begin with the second one.
+        turned = rng.integers(2, size=pictures)
         prompts = []
         for i in range(pictures):
-            first, second = (f"{colours[scenes.colour[i, j]]} {shapes[scenes.look[i, j]]}" for j in (0, 1))
-            prompts.append([[f"{article(first)} {relation} {article(second)}"] for relation in RELATIONS])
-        add("relation", scenes, relation_of(scenes), prompts, per_picture=True)
+            order = (1, 0) if turned[i] else (0, 1)
+            one, other = (article(f"{colours[scenes.colour[i, j]]} {shapes[scenes.look[i, j]]}") for j in order)
+            # Each candidate is told from both ends: the relations stand in pairs of opposites.
+            prompts.append(
+                [[f"{one} {r} {other}", f"{other} {RELATIONS[c ^ 1]} {one}"] for c, r in enumerate(RELATIONS)]
+            )
+        add("relation", scenes, relation_of(scenes) ^ turned, prompts, per_picture=True)
 
     rng = rngs["composition"]
     scenes = sample_scenes(pictures, c, rng, "single")
