@@ -66,6 +66,11 @@ class Run:
         parts = self.stream.validation[:step]
         return TrainingSet(parts, tokenizer, self.profile.context_length, device=self.device)
 
+    def model_config(self, tokenizer: Tokenizer) -> ModelConfig:
+        """What does not grow, for a model that starts with this tokenizer."""
+        p = self.profile
+        return ModelConfig(self.stream.image_size, p.patch_size, p.context_length, tokenizer.vocab_size, p.embed_dim)
+
     def samples(self, step: int) -> int:
         return sum(len(part) for part in self.stream.train[:step])
 
@@ -128,11 +133,10 @@ def begin_step(run: Run, step: int, old: GrowCLIP | None, phases: dict[str, floa
     The first step starts small and at random. Every later one inherits into the supernet, trains it
     briefly and keeps the slice of the winner, so that the search's training is not lost.
     """
-    p, seed = run.profile, run.seed_of(step)
+    seed = run.seed_of(step)
     if old is None:
         tokenizer = grow_tokenizer(run, None, step)
-        config = ModelConfig(run.stream.image_size, p.patch_size, p.context_length, tokenizer.vocab_size, p.embed_dim)
-        return new_model(p.start, config, seed, tokenizer), None
+        return new_model(run.profile.start, run.model_config(tokenizer), seed, tokenizer), None
     with timed(phases, "inherit"):
         space, supernet = open_space(run, step, old)
     with timed(phases, "search"):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from growclip_lite.architecture import Architecture, ModelConfig, count_parameters, training_flops
+from growclip_lite.architecture import Architecture, count_parameters, training_flops
 from growclip_lite.grow import Run, tokenizer_at
 from growclip_lite.model import GrowCLIP, new_model
 from growclip_lite.train import fit
@@ -18,7 +18,7 @@ def train_fixed(run: Run, architecture: Architecture, step: int, iterations: int
     Tokenizer, batches, optimisers and schedule are those of growing.
     """
     tokenizer, p = tokenizer_at(run, step), run.profile
-    config = ModelConfig(run.stream.image_size, p.patch_size, p.context_length, tokenizer.vocab_size, p.embed_dim)
+    config = run.model_config(tokenizer)
     model = new_model(architecture, config, run.seed_of(step), tokenizer).to(run.device)
     model.compute_dtype = run.precision
     settings = replace(run.train_config(step), iterations=iterations, ema_decay=0.0)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from growclip_lite.architecture import Architecture, ModelConfig, count_parameters, training_flops
+from growclip_lite.architecture import Architecture, count_parameters, training_flops
 from growclip_lite.data.scene_stream import load_scenes
 from growclip_lite.grow import Run, grow, tokenizer_at
 from growclip_lite.model import new_model
@@ -56,9 +56,7 @@ def train_once(profile: Profile, architecture: Architecture, iterations: int) ->
     with tempfile.TemporaryDirectory() as folder:
         run, step = Run(load_scenes(profile, 0), profile, 0, Path(folder)), profile.growth_steps
         tokenizer = tokenizer_at(run, step)
-        config = ModelConfig(
-            profile.image_size, profile.patch_size, profile.context_length, tokenizer.vocab_size, profile.embed_dim
-        )
+        config = run.model_config(tokenizer)
         model = new_model(architecture, config, 0, tokenizer).to(run.device)
         model.compute_dtype = run.precision
         data, settings = run.training_set(step, tokenizer), replace(run.train_config(step), iterations=iterations)

@@ -18,7 +18,7 @@ from PIL import Image
 from growclip_lite.architecture import Architecture, ModelConfig
 from growclip_lite.bench.rivals import amp, open_clip_model, transformers_model, with_end_token
 from growclip_lite.bench.throughput import LOW, OUR_NAME, Setting, in_low_precision
-from growclip_lite.bench.timing import in_turns
+from growclip_lite.bench.timing import rows_in_turns
 from growclip_lite.checkpoint import save_model
 from growclip_lite.data.stream import Stream
 from growclip_lite.evaluate import zero_shot_all
@@ -100,12 +100,5 @@ def inference(setting: Setting, stream: Stream, windows: int, seconds: float) ->
             "nine tasks": {OUR_NAME: lambda: zero_shot_all(model, stream.tasks)},
             "process": commands(model, Path(folder)),
         }
-        tables = [
-            in_turns(calls, windows, seconds, setting.device, title=part)
-            .melt(var_name="contender", value_name="seconds", ignore_index=False)
-            .rename_axis("window")
-            .reset_index()
-            .assign(part=part)
-            for part, calls in parts.items()
-        ]
+        tables = [rows_in_turns(part, calls, windows, seconds, setting.device) for part, calls in parts.items()]
     return pd.concat(tables, ignore_index=True)

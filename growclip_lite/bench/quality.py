@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
-from growclip_lite.architecture import Architecture, ModelConfig
+from growclip_lite.architecture import Architecture
 from growclip_lite.bench.throughput import ladder
 from growclip_lite.bench.variants import new_variant
 from growclip_lite.evaluate import mean, zero_shot_all
@@ -21,9 +21,9 @@ from growclip_lite.train import fit
 
 def quality(path: Path, run: Run, architecture: Architecture, iterations: int, key: dict, about: dict) -> None:
     """Adds a row per rung of the ladder: validation accuracy after training on all data with this kit's recipe."""
-    steps, p = len(run.stream.train), run.profile
+    steps = len(run.stream.train)
     tokenizer = tokenizer_at(run, steps)
-    config = ModelConfig(run.stream.image_size, p.patch_size, p.context_length, tokenizer.vocab_size, p.embed_dim)
+    config = run.model_config(tokenizer)
     data = run.training_set(steps, tokenizer)
     settings = replace(run.train_config(steps), iterations=iterations)
     for name, switches in tqdm(ladder().items(), desc=f"quality, seed {run.seed}"):

@@ -13,6 +13,7 @@ from growclip_lite.architecture import HEAD_SIZE, Architecture, ModelConfig
 from growclip_lite.errors import InputError
 from growclip_lite.model import PAD
 from growclip_lite.torchvision_fix import import_torchvision
+from growclip_lite.train import MAX_LOGIT_SCALE
 
 
 def check_installed() -> None:
@@ -102,6 +103,6 @@ def stepper(model: nn.Module, loss: Callable[[], Tensor], optimizer: torch.optim
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
-            model.logit_scale.clamp_(0, 4.6052)
+            model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
 
     return step

@@ -20,7 +20,7 @@ from growclip_lite.bench.rivals import (
     transformers_model,
     with_end_token,
 )  # fmt: skip
-from growclip_lite.bench.timing import in_turns
+from growclip_lite.bench.timing import rows_in_turns
 from growclip_lite.bench.variants import OPENAI, OURS, Switches, new_variant
 from growclip_lite.memory import keep_freed_memory
 from growclip_lite.model import GrowCLIP, new_model
@@ -136,10 +136,7 @@ def throughput(setting: Setting, windows: int, seconds: float) -> pd.DataFrame:
     }
     tables = []
     for part, steps in (("contenders", calls), ("simplifications", simplifications(setting))):
-        table = in_turns(steps, windows, seconds, setting.device, title=part).melt(
-            var_name="contender", value_name="seconds", ignore_index=False
-        )
-        tables.append(table.rename_axis("window").reset_index().assign(part=part))
+        tables.append(rows_in_turns(part, steps, windows, seconds, setting.device))
     rows = pd.concat(tables, ignore_index=True)
     rows["samples_per_second"] = setting.batch_size / rows["seconds"]
     rows.loc[rows["contender"] == MATMUL, "samples_per_second"] = np.nan

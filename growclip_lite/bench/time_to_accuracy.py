@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from growclip_lite.architecture import Architecture, ModelConfig
+from growclip_lite.architecture import Architecture
 from growclip_lite.bench.rivals import open_clip_loss, open_clip_model, open_clip_optimizer, with_end_token
 from growclip_lite.bench.throughput import LOW, OUR_NAME
 from growclip_lite.data.stream import Task
@@ -26,7 +26,7 @@ from growclip_lite.grow import Run, grow, tokenizer_at
 from growclip_lite.memory import keep_freed_memory
 from growclip_lite.model import GrowCLIP, new_model
 from growclip_lite.studies import add_row, done, rows_of
-from growclip_lite.train import TrainingSet, batch_order, fit
+from growclip_lite.train import MAX_LOGIT_SCALE, TrainingSet, batch_order, fit
 
 RATES = (5e-4, 1e-3, 2e-3)  # open_clip's learning rates; the best at a middle budget is kept
 MARKS = {"lower": 2 / 3, "upper": 0.9}  # of what our recipe reaches in the longest budget
@@ -79,15 +79,14 @@ def train_open_clip(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
-            wrapped.model.logit_scale.clamp_(0, math.log(100))
+            wrapped.model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
 
 
 def data_and_model(run: Run, architecture: Architecture) -> tuple[TrainingSet, GrowCLIP]:
     """All training pairs, and a fresh model for them."""
-    steps, p = len(run.stream.train), run.profile
+    steps = len(run.stream.train)
     tokenizer = tokenizer_at(run, steps)
-    config = ModelConfig(run.stream.image_size, p.patch_size, p.context_length, tokenizer.vocab_size, p.embed_dim)
-    model = new_model(architecture, config, run.seed_of(0), tokenizer)
+    model = new_model(architecture, run.model_config(tokenizer), run.seed_of(0), tokenizer)
     return run.training_set(steps, tokenizer), model.to(run.device)
 
 

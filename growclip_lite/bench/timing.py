@@ -61,6 +61,15 @@ def in_turns(
     return pd.DataFrame(rows, columns=names)
 
 
+def rows_in_turns(
+    part: str, contenders: dict[str, Callable[[], object]], windows: int, seconds: float, device: str
+) -> pd.DataFrame:
+    """The same with a row per contender and window."""
+    table = in_turns(contenders, windows, seconds, device, title=part)
+    rows = table.melt(var_name="contender", value_name="seconds", ignore_index=False)
+    return rows.rename_axis("window").reset_index().assign(part=part)
+
+
 def ratios(seconds: pd.DataFrame, ours: str) -> pd.DataFrame:
     """How many times faster `ours` is than each contender: median over windows of the ratio within a
     window, with the quartiles as `low` and `high`."""
