@@ -23,6 +23,7 @@ from growclip_lite.errors import InputError
 from growclip_lite.losses import contrastive_loss
 from growclip_lite.memory import keep_freed_memory
 from growclip_lite.model import GrowCLIP, as_images
+from growclip_lite.muon import BatchedMuon
 from growclip_lite.tokenizer import Tokenizer
 
 MAX_LOGIT_SCALE = 4.6052  # ln 100, as in CLIP
@@ -157,7 +158,7 @@ def make_optimizers(model: GrowCLIP, config: TrainConfig) -> list[torch.optim.Op
         (matrices if inside else rest).append(weight)
     rate = config.learning_rate
     return [
-        torch.optim.Muon(matrices, lr=rate, weight_decay=config.weight_decay),
+        BatchedMuon(matrices, lr=rate, weight_decay=config.weight_decay),
         torch.optim.AdamW(rest, lr=rate * config.adam_ratio, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
     ]
 

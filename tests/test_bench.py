@@ -14,11 +14,12 @@ from growclip_lite.architecture import Architecture, ModelConfig, training_flops
 from growclip_lite.bench import cost, report, rivals
 from growclip_lite.bench.rivals import open_clip_model, transformers_model, with_end_token
 from growclip_lite.bench.run import SMOKE, run_bench
-from growclip_lite.bench.search_quality import agreement, evenly
+from growclip_lite.bench.search_quality import agreement, drawn
 from growclip_lite.bench.throughput import OUR_NAME, contenders, ladder, simplifications
 from growclip_lite.bench.time_to_accuracy import cosine_rate, seconds_to
 from growclip_lite.bench.timing import in_turns, ratios
 from growclip_lite.bench.variants import OPENAI, OURS, VariantCLIP, new_variant
+from growclip_lite.growth_space import GrowthSpace
 from growclip_lite.model import HEAD_SIZE, new_model
 from growclip_lite.profiles import get_profile
 
@@ -183,11 +184,12 @@ def test_agreement_of_rankings():
     assert -0.6 < low < tau < high < 0.6
 
 
-def test_members_are_taken_from_the_whole_ranking():
-    ranking = [{"rank": i} for i in range(64)]
-    picked = [entry["rank"] for entry in evenly(ranking, 24)]
-    assert len(picked) == 24 and picked[0] == 0 and picked[-1] == 63 and set(np.diff(picked)) <= {2, 3}
-    assert len(evenly(ranking[:5], 24)) == 5
+def test_members_are_drawn_from_the_whole_space():
+    space = GrowthSpace(Architecture(1, 1, 1, 1, 1, 1), 1, 0.0, math.inf, CONFIG)
+    picked = drawn(space, 24, seed=0)
+    assert len(set(picked)) == 24 and set(picked) < set(space.members)
+    assert picked == drawn(space, 24, seed=0) != drawn(space, 24, seed=1)
+    assert set(drawn(space, 100, seed=0)) == set(space.members)
 
 
 def test_the_table_follows_from_the_rows(tmp_path):

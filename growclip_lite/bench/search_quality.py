@@ -20,16 +20,16 @@ from growclip_lite.studies import add_row, done
 from growclip_lite.train import fit
 
 
-def evenly(ranking: list, members: int) -> list:
-    """`members` of the ranking, at even distances from the best to the worst."""
-    places = np.unique(np.linspace(0, len(ranking) - 1, members).round().astype(int))
-    return [ranking[place] for place in places]
+def drawn(space: GrowthSpace, members: int, seed: int) -> list[Architecture]:
+    """`members` of the space at random, whatever the search thinks of them."""
+    picks = np.random.default_rng([seed, 4]).permutation(len(space))[:members]
+    return [space.members[pick] for pick in picks]
 
 
 def search_quality(path: Path, run: Run, members: int, key: dict, about: dict) -> None:
     """Adds a row per member of the last growth step: its score in the search, and its score after training it alone.
 
-    The space itself is small (its members cost about the same), so the slices are taken from all that
+    The space itself is small (its members cost about the same), so the slices are drawn from all that
     lies between base and supernet; `member` says which are in the space. All inherit from the same
     model and see the same batches, iterations and schedule.
     """
@@ -42,13 +42,12 @@ def search_quality(path: Path, run: Run, members: int, key: dict, about: dict) -
     train_supernet(supernet, space, data, config, run.seed_of(step), "supernet")
     batches = scoring_batches(run.held_out(step, old.tokenizer), config, np.random.default_rng([run.seed_of(step), 3]))
     around = GrowthSpace(space.base, space.reach, 0.0, math.inf, space.config)
-    ranking = sorted((score(supernet, member, batches) for member in around.members), key=lambda s: s.loss)
     old.compute_dtype = run.precision
-    for searched in tqdm(evenly(ranking, members), desc=f"members, seed {seed}"):
-        architecture: Architecture = searched.architecture
+    for architecture in tqdm(drawn(around, members, seed), desc=f"members, seed {seed}"):
         row = key | {"seed": seed, "architecture": str(architecture)}
         if done(path, row):
             continue
+        searched = score(supernet, architecture, batches)
         begin = time.monotonic()
         model, _ = inherit(
             old, architecture, momentum=p.momentum, operator=p.operator, seed=run.seed_of(step),
