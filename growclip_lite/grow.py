@@ -127,27 +127,32 @@ def search_config(run: Run, step: int) -> SearchConfig:
     return SearchConfig(training, p.random_members, p.evaluations, p.scoring_pairs)
 
 
-def begin_step(run: Run, step: int, old: GrowCLIP | None, phases: dict[str, float]) -> tuple[GrowCLIP, dict | None]:
-    """The model that step `step` starts training with, and the report of the search that chose it.
+def begin_step(
+    run: Run, step: int, old: GrowCLIP | None, phases: dict[str, float]
+) -> tuple[GrowCLIP, TrainingSet, dict | None]:
+    """The model that step `step` starts training with, its data, and the report of the search that chose it.
 
     The first step starts small and at random. Every later one inherits into the supernet, trains it
     briefly and keeps the slice of the winner, so that the search's training is not lost.
     """
     seed = run.seed_of(step)
     if old is None:
-        tokenizer = grow_tokenizer(run, None, step)
-        return new_model(run.profile.start, run.model_config(tokenizer), seed, tokenizer), None
+        with timed(phases, "data"):
+            tokenizer = grow_tokenizer(run, None, step)
+            data = run.training_set(step, tokenizer)
+        return new_model(run.profile.start, run.model_config(tokenizer), seed, tokenizer), data, None
     with timed(phases, "inherit"):
         space, supernet = open_space(run, step, old)
-    with timed(phases, "search"):
+    with timed(phases, "data"):
         data, held_out = run.training_set(step, supernet.tokenizer), run.held_out(step, supernet.tokenizer)
+    with timed(phases, "search"):
         title = f"step {step}: search"
         found = search(supernet, space, data, held_out, search_config(run, step), seed, title)
     report = {
         "space_size": found.space_size, "evaluated": len(found.ranking), "flops": found.flops,
         "ranking": [score.to_dict() for score in found.ranking],
     }  # fmt: skip
-    return found.model, report
+    return found.model, data, report
 
 
 @contextmanager
@@ -162,9 +167,9 @@ def grow_step(run: Run, step: int, old: GrowCLIP | None, history: list[dict]) ->
     path, phases = run.out / "training.safetensors", {}
     about = read_about(path)
     if about is not None and about["step"] == step:
-        model, found, phases = resume_step(run, about, path)
+        model, data, found, phases = resume_step(run, about, path)
     else:
-        model, found = begin_step(run, step, old, phases)
+        model, data, found = begin_step(run, step, old, phases)
     model.to(run.device).compute_dtype = run.precision
     config = run.train_config(step)
     facts = {"step": step, "architecture": model.architecture.to_dict(), "search": found, "model": vars(model.config)}
@@ -177,7 +182,6 @@ def grow_step(run: Run, step: int, old: GrowCLIP | None, history: list[dict]) ->
         save_training(path, model, state, facts | {"phases": phases | {"train": spent()}})
 
     state = load_training(path, model, config) if about and about["step"] == step else None
-    data = run.training_set(step, model.tokenizer)
     state = fit(model, data, config, run.seed_of(step), state=state, save=save, title=f"step {step}: training")
     phases["train"] = spent()
     save(state)
@@ -214,11 +218,13 @@ def write_metrics(path: Path, step: int, records: list[dict]) -> None:
     write_atomically(path, lambda partial: partial.write_text("\n".join(lines) + "\n", encoding="utf-8"))
 
 
-def resume_step(run: Run, about: dict, path: Path) -> tuple[GrowCLIP, dict | None, dict]:
-    """An empty model of the interrupted step's architecture; `load_training` fills it."""
-    tokenizer = tokenizer_at(run, about["step"])
+def resume_step(run: Run, about: dict, path: Path) -> tuple[GrowCLIP, TrainingSet, dict | None, dict]:
+    """An empty model of the interrupted step's architecture, which `load_training` fills; data, search, phases."""
+    with timed(about["phases"], "data"):
+        tokenizer = tokenizer_at(run, about["step"])
+        data = run.training_set(about["step"], tokenizer)
     architecture, config = Architecture.from_dict(about["architecture"]), ModelConfig.from_dict(about["model"])
-    return new_model(architecture, config, 0, tokenizer), about["search"], about["phases"]
+    return new_model(architecture, config, 0, tokenizer), data, about["search"], about["phases"]
 
 
 def versions() -> dict[str, str]:

@@ -39,6 +39,11 @@ def norm_linear(x: Tensor, weight: Tensor) -> Tensor:
     return F.linear(F.layer_norm(x, (channels,), eps=EPSILON / channels), scaled.to(x.dtype))
 
 
+def padding_bias(real: Tensor, dtype: torch.dtype) -> Tensor:
+    """(B, L) bool, which tokens are words -> (B, 1, 1, L), added to the scores of attention to leave out the rest."""
+    return torch.zeros(real.shape, dtype=dtype, device=real.device).masked_fill(~real, -1e4)[:, None, None, :]
+
+
 def attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
     """Softmax attention over (B, H, L, K); `bias` (B, 1, 1, L) is added to the scores.
 
@@ -95,12 +100,16 @@ class ImageEncoder(nn.Module):
         self.position = nn.Parameter(torch.empty(config.image_tokens, channels))
         self.blocks = make_blocks(depth, channels)
 
-    def forward(self, images: Tensor, dtype: torch.dtype) -> Tensor:
+    def patches(self, images: Tensor, dtype: torch.dtype) -> Tensor:
+        """The stem alone: (B, N, D) without positions."""
         x = ((images - 0.5) * 4).to(dtype, memory_format=torch.channels_last)
         for i, weight in enumerate(self.stem):
             kernels = weight.to(dtype).unflatten(1, (-1, 3, 3))
             x = F.conv2d(F.gelu(x) if i else x, kernels, stride=2, padding=1)
-        x = x.flatten(2).transpose(1, 2) + self.position.to(dtype)
+        return x.flatten(2).transpose(1, 2)
+
+    def forward(self, images: Tensor, dtype: torch.dtype) -> Tensor:
+        x = self.patches(images, dtype) + self.position.to(dtype)
         for block in self.blocks:
             x = block(x)
         return x
@@ -175,8 +184,7 @@ class GrowCLIP(nn.Module):
     def encode_text(self, tokens: Tensor, normalize: bool = True) -> Tensor:
         """(B, L) int64 -> (B, E) float32, unit norm. Padding has no influence."""
         real = tokens != PAD
-        bias = torch.zeros(real.shape, dtype=self.compute_dtype, device=tokens.device)
-        bias = bias.masked_fill(~real, -1e4)[:, None, None, :]
+        bias = padding_bias(real, self.compute_dtype)
         x = self.shared(self.text(tokens, bias, self.compute_dtype), "text", bias).float()
         pooled = (x * real[..., None]).sum(1) / real.sum(1, keepdim=True).clamp(min=1)
         features = norm_linear(pooled, self.text_projection)

@@ -75,12 +75,16 @@ def done(path: Path, key: dict) -> bool:
     return not rows_of(path, key).empty
 
 
-def add_row(path: Path, row: dict) -> None:
+def write_table(path: Path, rows: pd.DataFrame) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [pd.read_csv(path)] if path.exists() else []
     partial = path.with_suffix(".partial")
-    pd.concat([*rows, pd.DataFrame([row])]).to_csv(partial, index=False, float_format="%.6g")
+    rows.to_csv(partial, index=False, float_format="%.6g")
     partial.replace(path)
+
+
+def add_row(path: Path, row: dict) -> None:
+    rows = [pd.read_csv(path)] if path.exists() else []
+    write_table(path, pd.concat([*rows, pd.DataFrame([row])]))
 
 
 def grown_row(stream: Stream, profile: Profile, seed: int, out: Path) -> tuple[dict, dict]:
@@ -88,7 +92,7 @@ def grown_row(stream: Stream, profile: Profile, seed: int, out: Path) -> tuple[d
     folder = out / f"{stream.name}-{profile.name}-{profile.iterations}-{seed}"
     report = grow(stream, profile, folder, seed=seed, resume=True)
     last = report["steps"][-1]
-    overhead = sum(s for e in report["steps"] for name, s in e["phases"].items() if name != "train")
+    overhead = sum(e["phases"].get(name, 0) for e in report["steps"] for name in ("inherit", "search", "evaluate"))
     return report, {
         "method": "growclip", "architecture": str(Architecture.from_dict(last["architecture"])),
         "parameters": last["parameters"], **flat(last), "train_flops": report["total_flops"],
@@ -165,13 +169,13 @@ def study_capacity(path: Path, profile: Profile, seeds: int, source: str) -> Non
 def study_ceilings(path: Path, profile: Profile, seeds: int, source: str) -> None:
     """A supervised classifier on the pictures of every zero-shot task."""
     concepts = concepts_at(profile.growth_steps, profile.growth_steps, profile.kinds)
-    stream = load_stream(source, profile.name, 0)
     for seed in range(seeds):
         if done(path, {"seed": seed}):
             continue
+        test = load_stream(source, profile.name, 0).tasks
         training = make_tasks(concepts, profile.kinds, profile.image_size, 24 * profile.task_pictures, [7, seed])
         begin = time.monotonic()
-        scores = ceilings(training, stream.tasks, CEILING_ITERATIONS, seed)
+        scores = ceilings(training, test, CEILING_ITERATIONS, seed)
         row = {"seed": seed, **scores, "seconds": time.monotonic() - begin}
         add_row(path, row | provenance(profile))
 

@@ -247,11 +247,13 @@ def test_figures_of_quality_search_and_cost(tmp_path):
     ]
     write_rows(tmp_path / "bench_quality.csv", quality)
     members = [
-        {"seed": 0, "search_loss": i, "trained_loss": i, "trained_zero_shot": 1 - i / 20, "train_seconds": 50,
-         "search_seconds": 10, "step_seconds": 100, "space_size": 8}
+        {"seed": 0, "architecture": str(i), "repeat": 0, "search_loss": i, "trained_loss": i,
+         "trained_zero_shot": 1 - i / 20, "train_seconds": 50, "search_seconds": 10, "step_seconds": 100,
+         "space_size": 8}
         for i in range(10)
     ]  # fmt: skip
-    write_rows(tmp_path / "bench_search.csv", members)
+    again = [members[0] | {"repeat": 1, "trained_loss": 0.2}, members[5] | {"repeat": 1, "trained_loss": 5.2}]
+    write_rows(tmp_path / "bench_search.csv", members + again)
     axes = [{"axis": "pairs", "value": str(10**k), "peak_bytes": 2**20 * k, "seconds": 9.0} for k in (6, 4, 5)]
     write_rows(tmp_path / "bench_cost.csv", axes[:1])
     assert "peak memory" not in report.table(tmp_path, KEY)
@@ -261,6 +263,7 @@ def test_figures_of_quality_search_and_cost(tmp_path):
     assert "| search / training of that growth step | 10 % | 15 % |" in table
     assert "| search / training of all members of the space | 2.5 % |" in table
     assert table.count("1.00 (1.00 to 1.00, 10 members)") == 2
+    assert "3.0277 between members, 0.1414 between trainings of the same one (2 pairs)" in table
     assert (
         "| cost, pairs 10000 | 9 s, 4 MiB |" in table and "| peak memory, most pairs / fewest | 1.50 | 1.2 |" in table
     )

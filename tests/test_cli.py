@@ -369,10 +369,10 @@ class Bench:
         original = grow_module.begin_step
 
         def begin(*arguments):
-            model, found = original(*arguments)
+            model, *others = original(*arguments)
             with torch.no_grad():
                 model.image_projection.fill_(float("nan"))
-            return model, found
+            return model, *others
 
         self.patch.setattr(grow_module, "begin_step", begin)
         return self.grow(self.folder)

@@ -334,10 +334,10 @@ def test_neither_training_nor_search_looks_at_test_data(tmp_path: Path):
     stream = tiny_stream(2)
     stream.retrieval = stream.tasks = stream.step_tasks = stream.validation_tasks = TestData()
     run = grow_module.Run(stream, tiny_profile(iterations=4), 0, tmp_path, "cpu")
-    first, found = grow_module.begin_step(run, 1, None, {})
+    first, _, found = grow_module.begin_step(run, 1, None, {})
     assert found is None
     train.fit(first, run.training_set(1, first.tokenizer), run.train_config(1), seed=0)
-    _, found = grow_module.begin_step(run, 2, first, {})
+    _, _, found = grow_module.begin_step(run, 2, first, {})
     assert found["evaluated"] > 0
     with pytest.raises(AssertionError, match="were looked at"):
         evaluate(first, stream)

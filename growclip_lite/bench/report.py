@@ -97,6 +97,8 @@ def accuracy(rows: pd.DataFrame) -> Iterator[Figure]:
 
 
 def search(rows: pd.DataFrame) -> Iterator[Figure]:
+    again = rows[rows["repeat"] == 1].set_index(["seed", "architecture"])["trained_loss"]
+    rows = rows[rows["repeat"] == 0]
     first = rows.groupby("seed").first()
     share = first["search_seconds"] / first["step_seconds"]
     yield "search / training of that growth step", f"{100 * share.mean():.0f} %", "15 %"
@@ -109,6 +111,11 @@ def search(rows: pd.DataFrame) -> Iterator[Figure]:
             tau, low, high = agreement(part["search_loss"].to_numpy(), sign * part[column].to_numpy())
             found.append(f"{tau:.2f} ({low:.2f} to {high:.2f}, {len(part)} members)")
         yield f"Kendall's tau of the search with the {column.replace('_', ' ')}", "; ".join(found), "0.7"
+    change = (rows.set_index(["seed", "architecture"])["trained_loss"] - again).dropna()
+    between = rows.groupby("seed")["trained_loss"].std().mean()
+    one = math.sqrt((change**2).mean() / 2)
+    spread = f"{between:.4f} between members, {one:.4f} between trainings of the same one ({len(change)} pairs)"
+    yield "standard deviation of the trained loss", spread, ""
 
 
 def cost(rows: pd.DataFrame) -> Iterator[Figure]:

@@ -22,7 +22,7 @@ from growclip_lite.data.scene_stream import load_scenes
 from growclip_lite.errors import InputError
 from growclip_lite.grow import Run
 from growclip_lite.profiles import Profile
-from growclip_lite.studies import add_row, done, provenance, rows_of
+from growclip_lite.studies import add_row, done, provenance, rows_of, write_table
 
 MODELS = tuple(
     Architecture(*sizes)
@@ -34,7 +34,8 @@ MODELS = tuple(
 class Extent:
     """How much is measured.
 
-    Throughput and inference: `setting`, `windows` and their length in `seconds`. Search: `members` of the ranking.
+    Throughput and inference: `setting`, `windows` and their length in `seconds`. Search: `members` of the ranking,
+    and how many of them are trained `twice`.
     Quality and cost: iterations of a training. Cost: sizes, amounts and growth steps. Time to accuracy: `budgets` in
     seconds.
     """
@@ -45,6 +46,7 @@ class Extent:
     seeds: int = 3
     accuracy_seeds: int = 1
     members: int = 24
+    twice: int = 4
     quality_iterations: int = 700
     cost_iterations: int = 100
     models: tuple[Architecture, ...] = MODELS
@@ -56,7 +58,7 @@ class Extent:
 FULL = Extent()
 SMOKE = Extent(
     Setting(Architecture(1, 1, 1, 1, 0, 1), ModelConfig(32, 8, 24, 500, 32), 16), windows=2, seconds=0.01, seeds=1,
-    members=2, quality_iterations=3, cost_iterations=3, models=MODELS[:1], pairs=(300, 600), growth_steps=(2,),
+    members=2, twice=1, quality_iterations=3, cost_iterations=3, models=MODELS[:1], pairs=(300, 600), growth_steps=(2,),
     budgets=(0.2, 0.4),
 )  # fmt: skip
 
@@ -80,11 +82,7 @@ class Bench:
         """Puts `rows` in place of those of the same machine and profile."""
         others = [pd.read_csv(self.path)] if self.path.exists() else []
         others = [table[~(table[list(self.key)] == pd.Series(self.key)).all(axis=1)] for table in others]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".partial")
-        both = pd.concat([*others, rows.assign(**self.key, **self.about)])
-        both.to_csv(partial, index=False, float_format="%.6g")
-        partial.replace(self.path)
+        write_table(self.path, pd.concat([*others, rows.assign(**self.key, **self.about)]))
 
 
 def bench_throughput(b: Bench) -> None:
@@ -108,8 +106,8 @@ def bench_accuracy(b: Bench) -> None:
 def bench_search(b: Bench) -> None:
     for seed in range(b.extent.seeds):
         mine = rows_of(b.path, b.key | {"seed": seed})
-        if len(mine) < b.extent.members:
-            search_quality(b.path, b.run(seed), b.extent.members, b.key, b.about)
+        if len(mine) < b.extent.members + b.extent.twice:
+            search_quality(b.path, b.run(seed), b.extent.members, b.extent.twice, b.key, b.about)
 
 
 def bench_cost(b: Bench) -> None:

@@ -26,12 +26,13 @@ def drawn(space: GrowthSpace, members: int, seed: int) -> list[Architecture]:
     return [space.members[pick] for pick in picks]
 
 
-def search_quality(path: Path, run: Run, members: int, key: dict, about: dict) -> None:
+def search_quality(path: Path, run: Run, members: int, twice: int, key: dict, about: dict) -> None:
     """Adds a row per member of the last growth step: its score in the search, and its score after training it alone.
 
     The space itself is small (its members cost about the same), so the slices are drawn from all that
     lies between base and supernet; `member` says which are in the space. All inherit from the same
-    model and see the same batches, iterations and schedule.
+    model and see the same batches, iterations and schedule. The first members are trained a second time
+    (`repeat` 1) with batches in another order: what a training itself leaves to chance.
     """
     p, seed = run.profile, run.seed
     report = grow(run.stream, p, run.out, seed=seed, resume=True)
@@ -43,8 +44,10 @@ def search_quality(path: Path, run: Run, members: int, key: dict, about: dict) -
     batches = scoring_batches(run.held_out(step, old.tokenizer), config, np.random.default_rng([run.seed_of(step), 3]))
     around = GrowthSpace(space.base, space.reach, 0.0, math.inf, space.config)
     old.compute_dtype = run.precision
-    for architecture in tqdm(drawn(around, members, seed), desc=f"members, seed {seed}"):
-        row = key | {"seed": seed, "architecture": str(architecture)}
+    chosen = drawn(around, members, seed)
+    jobs = [(architecture, 0) for architecture in chosen] + [(architecture, 1) for architecture in chosen[:twice]]
+    for architecture, repeat in tqdm(jobs, desc=f"members, seed {seed}"):
+        row = key | {"seed": seed, "architecture": str(architecture), "repeat": repeat}
         if done(path, row):
             continue
         searched = score(supernet, architecture, batches)
@@ -53,7 +56,7 @@ def search_quality(path: Path, run: Run, members: int, key: dict, about: dict) -
             old, architecture, momentum=p.momentum, operator=p.operator, seed=run.seed_of(step),
             vocab_size=old.tokenizer.vocab_size,
         )  # fmt: skip
-        fit(model, data, run.train_config(step), run.seed_of(step), title=str(architecture))
+        fit(model, data, run.train_config(step), run.seed_of(step) + 500 * repeat, title=str(architecture))
         seconds = time.monotonic() - begin
         found = {
             "member": architecture in space, "flops": searched.flops, "search_loss": searched.loss,

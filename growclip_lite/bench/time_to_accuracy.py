@@ -25,8 +25,9 @@ from growclip_lite.evaluate import mean, zero_shot_all
 from growclip_lite.grow import Run, grow, tokenizer_at
 from growclip_lite.memory import keep_freed_memory
 from growclip_lite.model import GrowCLIP, new_model
+from growclip_lite.peers import train_fixed
 from growclip_lite.studies import add_row, done, rows_of
-from growclip_lite.train import MAX_LOGIT_SCALE, TrainingSet, batch_order, fit
+from growclip_lite.train import MAX_LOGIT_SCALE, TrainingSet, batch_order
 
 RATES = (5e-4, 1e-3, 2e-3)  # open_clip's learning rates; the best at a middle budget is kept
 MARKS = {"lower": 2 / 3, "upper": 0.9}  # of what our recipe reaches in the longest budget
@@ -82,26 +83,13 @@ def train_open_clip(
             wrapped.model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
 
 
-def data_and_model(run: Run, architecture: Architecture) -> tuple[TrainingSet, GrowCLIP]:
-    """All training pairs, and a fresh model for them."""
-    steps = len(run.stream.train)
-    tokenizer = tokenizer_at(run, steps)
-    model = new_model(architecture, run.model_config(tokenizer), run.seed_of(0), tokenizer)
-    return run.training_set(steps, tokenizer), model.to(run.device)
-
-
 def our_trainer(run: Run, architecture: Architecture) -> Train:
     """Our recipe, one architecture, all data from the start."""
 
     def train(iterations: int) -> tuple[torch.nn.Module, float]:
         begin = time.monotonic()
-        data, model = data_and_model(run, architecture)
-        model.compute_dtype = run.precision
-        settings = replace(run.train_config(len(run.stream.train)), iterations=iterations)
-        fit(model, data, settings, run.seed_of(0), title=f"{iterations} iterations")
-        seconds = time.monotonic() - begin
-        model.compute_dtype = torch.float32
-        return model, seconds
+        model, _ = train_fixed(run, architecture, len(run.stream.train), iterations, f"{iterations} iterations")
+        return model, time.monotonic() - begin
 
     return train
 
@@ -110,8 +98,10 @@ def open_clip_trainer(run: Run, architecture: Architecture, rate: float, dtype: 
     """open_clip's model and recipe, the same data."""
 
     def train(iterations: int) -> tuple[torch.nn.Module, float]:
-        begin = time.monotonic()
-        data, like = data_and_model(run, architecture)
+        begin, steps = time.monotonic(), len(run.stream.train)
+        tokenizer = tokenizer_at(run, steps)
+        like = new_model(architecture, run.model_config(tokenizer), run.seed, tokenizer)
+        data = run.training_set(steps, tokenizer)
         torch.manual_seed(run.seed)  # open_clip initialises from the global generator
         wrapped = OpenClip(like).to(run.device)
         train_open_clip(wrapped, data, iterations, run.profile.batch_size, rate, dtype, run.seed)
@@ -128,7 +118,7 @@ def grower(run: Run) -> Train:
         profile = replace(run.profile, iterations=iterations)
         report = grow(run.stream, profile, out, seed=run.seed, resume=True)
         seconds = sum(s for e in report["steps"] for name, s in e["phases"].items() if name != "evaluate")
-        return GrowCLIP.from_pretrained(out / f"step_{len(run.stream.train)}").to(run.device), seconds
+        return GrowCLIP.from_pretrained(out / f"step_{len(run.stream.train)}"), seconds
 
     return train
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from growclip_lite.architecture import HEAD_SIZE, Architecture, ModelConfig
-from growclip_lite.model import NORM, PAD, Block, GrowCLIP, attention, initialize, new_model, norm_linear
+from growclip_lite.model import NORM, PAD, Block, GrowCLIP, attention, initialize, new_model, norm_linear, padding_bias
 
 
 @dataclass(frozen=True)
@@ -113,16 +113,12 @@ class VariantCLIP(GrowCLIP):
         self.image_head.bias = self.text_head.bias = None  # OpenAI's projections have none either
 
     def image_tokens(self, images: Tensor) -> Tensor:
-        x = ((images - 0.5) * 4).to(self.compute_dtype)
         if self.switches.patch_stem:
+            x = ((images - 0.5) * 4).to(self.compute_dtype)
             kernels = self.image.stem[0].to(x.dtype).unflatten(1, (3, *[self.config.patch_size] * 2))
-            x = F.conv2d(x, kernels, stride=self.config.patch_size)
+            x = F.conv2d(x, kernels, stride=self.config.patch_size).flatten(2).transpose(1, 2)
         else:
-            x = x.contiguous(memory_format=torch.channels_last)
-            for i, weight in enumerate(self.image.stem):
-                kernels = weight.to(x.dtype).unflatten(1, (-1, 3, 3))
-                x = F.conv2d(F.gelu(x) if i else x, kernels, stride=2, padding=1)
-        x = x.flatten(2).transpose(1, 2)
+            x = self.image.patches(images, self.compute_dtype)
         if self.switches.class_token:
             x = torch.cat([self.class_token.to(x.dtype).expand(len(x), 1, -1), x], 1)
         x = x + self.image.position.to(x.dtype)
@@ -140,8 +136,7 @@ class VariantCLIP(GrowCLIP):
 
     def encode_text(self, tokens: Tensor, normalize: bool = True) -> Tensor:
         real = tokens != PAD
-        bias = torch.zeros(real.shape, dtype=self.compute_dtype, device=tokens.device)
-        bias = bias.masked_fill(~real, -1e4)[:, None, None, :]
+        bias = padding_bias(real, self.compute_dtype)
         if self.switches.causal:
             # As in OpenAI's code, the future alone is masked: padding lies behind the token that is pooled.
             bias = bias.new_full((tokens.shape[1],) * 2, -1e4).triu(1)[None, None]
