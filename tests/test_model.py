@@ -69,7 +69,7 @@ def test_shapes_and_parameters(architecture, patch_size):
 def test_forward_flops(architecture, patch_size):
     config = replace(CONFIG, patch_size=patch_size)
     model, (images, tokens) = perturbed(architecture, config), pairs(config, count=1)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with FlopCounterMode(display=False) as counter:  # with gradients, for it does not know the fused kernel of CPUs
         model(images, tokens)
     assert counter.get_total_flops() == forward_flops(architecture, config)
 
@@ -152,13 +152,17 @@ def test_fresh_weights_follow_the_seed():
 @pytest.mark.parametrize("masked", [False, True])
 def test_attention_equals_the_fused_kernel(masked):
     generator = torch.Generator().manual_seed(4)
-    query, key, value = (torch.randn(2, 3, 7, 32, generator=generator) for _ in range(3))
+    inputs = [torch.randn(2, 3, 7, 32, generator=generator, requires_grad=True) for _ in range(3)]
     bias = None
     if masked:
         bias = torch.zeros(2, 1, 1, 7)
         bias[0, ..., 5:] = -1e4
-    expected = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-    assert torch.allclose(attention(query, key, value, bias), expected, atol=1e-5)
+    plain, fused = attention(*inputs, bias), F.scaled_dot_product_attention(*inputs, attn_mask=bias)
+    assert torch.allclose(plain, fused, atol=1e-5)
+    for mine, theirs in zip(*(torch.autograd.grad(out.square().sum(), inputs) for out in (plain, fused)), strict=True):
+        assert torch.allclose(mine, theirs, atol=1e-4)
+    with torch.no_grad():
+        assert torch.equal(attention(*inputs, bias), fused)
 
 
 def test_normalised_length_does_not_depend_on_width():

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from growclip_lite.bench.search_quality import agreement
 from growclip_lite.bench.throughput import MATMUL, OUR_NAME
@@ -142,4 +143,6 @@ def table(folder: Path, key: dict[str, str]) -> str:
         rows = rows_of(folder / f"bench_{part}.csv", key)
         found = [(part, NOT_MEASURED, "")] if rows.empty else figures(rows)
         lines += [f"| {name} | {measured} | {asked} |" for name, measured, asked in found]
+    if not torch.cuda.is_available():
+        lines.append(f"| all of this on a GPU | {NOT_MEASURED} |  |")
     return "\n".join(lines)
