@@ -224,8 +224,9 @@ def write_rows(path, rows: list[dict]) -> None:
 def test_times_to_marks_are_told_with_their_bounds(tmp_path):
     def points(contender: str, *scores: float) -> list[dict]:
         seconds = (10, 40, 160)
+        late = {"grown": 0.5}.get(contender, math.nan)
         return [
-            {"contender": contender, "seed": 0, "seconds": s, "zero_shot_mean": z}
+            {"contender": contender, "seed": 0, "seconds": s, "last_step_seconds": late * s, "zero_shot_mean": z}
             for s, z in zip(seconds, scores, strict=False)
         ]
 
@@ -235,7 +236,9 @@ def test_times_to_marks_are_told_with_their_bounds(tmp_path):
     assert "| time to the lower mark, open_clip / growclip-lite | over 160 s / 40 s: more than 4.0 | 10 |" in table
     assert "| time to the upper mark, from scratch / grown | not measured | 2 |" in table
     write_rows(tmp_path / "bench_accuracy.csv", rows + points("grown", 0.81) + points("from scratch", 0.5, 0.81))
-    assert "| time to the upper mark, from scratch / grown | 40 s / 10 s = 4.0 | 2 |" in report.table(tmp_path, KEY)
+    table = report.table(tmp_path, KEY)
+    assert "| time to the upper mark, from scratch / grown | 40 s / 10 s = 4.0 | 2 |" in table
+    assert "| the same, counted from the arrival of the last pairs | 40 s / 5 s = 8.0 |  |" in table
 
 
 def test_figures_of_quality_search_and_cost(tmp_path):

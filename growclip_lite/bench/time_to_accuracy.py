@@ -32,7 +32,7 @@ from growclip_lite.train import MAX_LOGIT_SCALE, TrainingSet, batch_order
 RATES = (5e-4, 1e-3, 2e-3)  # open_clip's learning rates; the best at a middle budget is kept
 MARKS = {"lower": 2 / 3, "upper": 0.9}  # of what our recipe reaches in the longest budget
 
-Train = Callable[[int], tuple[torch.nn.Module, float]]  # iterations -> trained model, seconds
+Train = Callable[[int], tuple[torch.nn.Module, dict[str, float]]]  # iterations -> trained model, its "seconds"
 
 
 class OpenClip(torch.nn.Module):
@@ -86,10 +86,10 @@ def train_open_clip(
 def our_trainer(run: Run, architecture: Architecture) -> Train:
     """Our recipe, one architecture, all data from the start."""
 
-    def train(iterations: int) -> tuple[torch.nn.Module, float]:
+    def train(iterations: int) -> tuple[torch.nn.Module, dict[str, float]]:
         begin = time.monotonic()
         model, _ = train_fixed(run, architecture, len(run.stream.train), iterations, f"{iterations} iterations")
-        return model, time.monotonic() - begin
+        return model, {"seconds": time.monotonic() - begin}
 
     return train
 
@@ -97,7 +97,7 @@ def our_trainer(run: Run, architecture: Architecture) -> Train:
 def open_clip_trainer(run: Run, architecture: Architecture, rate: float, dtype: torch.dtype) -> Train:
     """open_clip's model and recipe, the same data."""
 
-    def train(iterations: int) -> tuple[torch.nn.Module, float]:
+    def train(iterations: int) -> tuple[torch.nn.Module, dict[str, float]]:
         begin, steps = time.monotonic(), len(run.stream.train)
         tokenizer = tokenizer_at(run, steps)
         like = new_model(architecture, run.model_config(tokenizer), run.seed, tokenizer)
@@ -105,20 +105,24 @@ def open_clip_trainer(run: Run, architecture: Architecture, rate: float, dtype: 
         torch.manual_seed(run.seed)  # open_clip initialises from the global generator
         wrapped = OpenClip(like).to(run.device)
         train_open_clip(wrapped, data, iterations, run.profile.batch_size, rate, dtype, run.seed)
-        return wrapped, time.monotonic() - begin
+        return wrapped, {"seconds": time.monotonic() - begin}
 
     return train
 
 
 def grower(run: Run) -> Train:
-    """Grows over all growth steps; search and inheriting count, the report's evaluations on test data do not."""
+    """Grows over all growth steps; search and inheriting count, the report's evaluations on test data do not.
 
-    def train(iterations: int) -> tuple[torch.nn.Module, float]:
+    Also tells the seconds of the last growth step alone: from the arrival of the last pairs on.
+    """
+
+    def train(iterations: int) -> tuple[torch.nn.Module, dict[str, float]]:
         out = run.out.with_name(f"{run.out.name}-{iterations}")
         profile = replace(run.profile, iterations=iterations)
         report = grow(run.stream, profile, out, seed=run.seed, resume=True)
-        seconds = sum(s for e in report["steps"] for name, s in e["phases"].items() if name != "evaluate")
-        return GrowCLIP.from_pretrained(out / f"step_{len(run.stream.train)}"), seconds
+        parts = [sum(s for name, s in e["phases"].items() if name != "evaluate") for e in report["steps"]]
+        model = GrowCLIP.from_pretrained(out / f"step_{len(run.stream.train)}")
+        return model, {"seconds": sum(parts), "last_step_seconds": parts[-1]}
 
     return train
 
@@ -126,7 +130,7 @@ def grower(run: Run) -> Train:
 def pace(train: Train, short: int = 10, long: int = 40) -> float:
     """Iterations per second, by two short trials: what comes before the first iteration cancels."""
     train(1)  # whatever is done once only
-    return (long - short) / max(train(long)[1] - train(short)[1], 1e-3)
+    return (long - short) / max(train(long)[1]["seconds"] - train(short)[1]["seconds"], 1e-3)
 
 
 def measure(
@@ -147,7 +151,7 @@ def measure(
             iterations = max(round(speed * budget), 1)
             model, seconds = train(iterations)
             found = {
-                "budget": budget, "iterations": iterations, "seconds": seconds,
+                "budget": budget, "iterations": iterations, **seconds,
                 "zero_shot_mean": mean(zero_shot_all(model, tasks)),
                 "sizes": " ".join(map(str, model.architecture.sizes)),
             }  # fmt: skip
