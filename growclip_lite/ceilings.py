@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from growclip_lite.data.stream import Task
+from growclip_lite.devices import fast_dtype
 from growclip_lite.evaluate import BATCH
 from growclip_lite.model import as_images
-from growclip_lite.train import batch_order, fast_dtype
+from growclip_lite.train import batch_order
 
 FEATURES = 256
 BATCH_SIZE = 128

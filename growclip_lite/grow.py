@@ -29,6 +29,7 @@ from growclip_lite.checkpoint import (
     write_json,
 )  # fmt: skip
 from growclip_lite.data.stream import Stream, check_seed
+from growclip_lite.devices import default_device, fast_dtype
 from growclip_lite.errors import InputError
 from growclip_lite.evaluate import evaluate, forgetting, mean, zero_shot_all
 from growclip_lite.growth_space import GrowthSpace
@@ -37,7 +38,7 @@ from growclip_lite.model import GrowCLIP, new_model
 from growclip_lite.profiles import Profile, get_profile
 from growclip_lite.search import SearchConfig, search
 from growclip_lite.tokenizer import Tokenizer
-from growclip_lite.train import TrainConfig, TrainingSet, default_device, fast_dtype, fit
+from growclip_lite.train import TrainConfig, TrainingSet, fit
 
 REPORT_SCHEMA = 1
 

@@ -9,7 +9,6 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import torch
@@ -129,25 +128,6 @@ def batch_order(count: int, batch_size: int, seed: Sequence[int], start: int = 0
         for i in range(position, per_epoch):
             yield np.sort(order[i * batch_size : (i + 1) * batch_size])
         epoch, position = epoch + 1, 0
-
-
-@cache
-def fast_dtype(device: str) -> torch.dtype:
-    """bfloat16 where this device multiplies matrices clearly faster in it, else float32 (by a short measurement)."""
-    seconds = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        a = torch.ones(768, 768, dtype=dtype, device=device)
-        times = []
-        for _ in range(6):
-            begin = time.perf_counter()
-            (a @ a)[0, 0].item()
-            times.append(time.perf_counter() - begin)
-        seconds[dtype] = min(times)
-    return torch.bfloat16 if seconds[torch.bfloat16] < 0.6 * seconds[torch.float32] else torch.float32
-
-
-def default_device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def make_optimizers(model: GrowCLIP, config: TrainConfig) -> list[torch.optim.Optimizer]:

@@ -18,10 +18,10 @@ from growclip_lite import Architecture, GrowCLIP, evaluate, train
 from growclip_lite import grow as grow_function
 from growclip_lite.architecture import count_parameters, training_flops
 from growclip_lite.data.stream import Pairs
+from growclip_lite.devices import fast_dtype
 from growclip_lite.errors import InputError
 from growclip_lite.growth_space import GrowthSpace
 from growclip_lite.tokenizer import Tokenizer
-from growclip_lite.train import fast_dtype
 
 grow_module = sys.modules["growclip_lite.grow"]  # the package gives this name to the function
 SEED = 3

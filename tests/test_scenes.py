@@ -78,7 +78,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Scenes]:
     """Nothing is drawn; the list fills with the scenes that would be."""
     seen: list[Scenes] = []
 
-    def remember(scene: Scenes, size: int, kinds: int) -> torch.Tensor:
+    def remember(scene: Scenes, size: int, kinds: int, device: str = "cpu") -> torch.Tensor:
         seen.append(scene)
         return torch.zeros(len(scene), 3, size, size, dtype=torch.uint8)
 

@@ -22,9 +22,10 @@ from growclip_lite.bench.rivals import (
 )  # fmt: skip
 from growclip_lite.bench.timing import rows_in_turns
 from growclip_lite.bench.variants import OPENAI, OURS, Switches, new_variant
+from growclip_lite.devices import default_device
 from growclip_lite.memory import keep_freed_memory
 from growclip_lite.model import GrowCLIP, new_model
-from growclip_lite.train import TrainConfig, default_device, make_optimizers, train_step, update
+from growclip_lite.train import TrainConfig, make_optimizers, train_step, update
 
 OUR_NAME = "growclip-lite"
 MATMUL = "matrix product"

@@ -14,6 +14,7 @@ from growclip_lite.data.drawing import SHAPES, Scenes, kind_names, render
 from growclip_lite.data.scene_tasks import make_tasks
 from growclip_lite.data.scenes import Concepts, caption, captions_of, concepts_at, place_objects, sample_scenes
 from growclip_lite.data.stream import Pairs, Stream
+from growclip_lite.devices import default_device
 from growclip_lite.profiles import Profile
 
 VERSION = 2  # of the world: part of the cache's key, to be raised whenever drawing or captions change
@@ -24,7 +25,10 @@ RENDERED = 6_400  # pictures in memory at a time; a multiple of what is drawn to
 def make_pairs(
     count: int, concepts: Concepts, kinds: int, size: int, seed: list[int], wrong: float = 0.0
 ) -> Iterator[Pairs]:
-    """Draws `count` pairs, in blocks; a share `wrong` of the captions belongs to another picture, as on the web."""
+    """Draws `count` pairs, in blocks, on a GPU where there is one.
+
+    A share `wrong` of the captions belongs to another picture, as on the web.
+    """
     for begin in range(0, count, SAMPLED):
         rng = np.random.default_rng([*seed, begin] if begin else seed)
         scenes = sample_scenes(min(SAMPLED, count - begin), concepts, rng)
@@ -34,7 +38,7 @@ def make_pairs(
             captions[i] = taken
         for first in range(0, len(scenes), RENDERED):
             block = slice(first, first + RENDERED)
-            yield Pairs(render(scenes[block], size, kinds).numpy(), captions[block])
+            yield Pairs(render(scenes[block], size, kinds, default_device()).cpu().numpy(), captions[block])
 
 
 def near_twins(scenes: Scenes, concepts: Concepts, rng: np.random.Generator) -> list[Scenes]:
