@@ -53,17 +53,17 @@ def quality(rows: pd.DataFrame) -> Iterator[Figure]:
     """Every rung against the one before, paired by seed."""
     scores = rows.pivot(index="seed", columns="variant", values="zero_shot_mean")[rows["variant"].unique()]
     for before, after in pairwise(scores.columns):
-        gain = 100 * (scores[after] - scores[before])
+        gain = (100 * (scores[after] - scores[before])).dropna()
         spread = f" ± {gain.std():.1f}" if len(gain) > 1 else ""
-        yield f"points of accuracy by: {after}", f"{gain.mean():+.1f}{spread} ({len(gain)} seeds)", ""
+        yield f"points of accuracy by: {after}", f"{gain.mean():+.1f}{spread} (seeds: {len(gain)})", ""
 
 
 def inference(rows: pd.DataFrame) -> Iterator[Figure]:
     for side, asked in (("image", "2"), ("text", "")):
         seconds = wide(rows, f"encode_{side}")
         best = seconds.filter(like=OUR_NAME).median().idxmin()
-        for rival in ("open_clip", "transformers"):
-            yield f"encode_{side} / {rival}'s best", against_best(seconds, best, rival), asked
+        for rival, whose in (("open_clip", "open_clip's"), ("transformers", "transformers'")):
+            yield f"encode_{side} / {whose} best", against_best(seconds, best, rival), asked
             asked = ""
     nine = wide(rows, "nine tasks")[OUR_NAME].median()
     yield "nine-task evaluation", f"{nine:.1f} s", "3 s"
@@ -101,7 +101,7 @@ def accuracy(rows: pd.DataFrame) -> Iterator[Figure]:
     for first, second, mark, asked in pairs:
         found = compared(rows, first, second, mark)
         yield f"time to the {mark} mark, {second} / {first}", "; ".join(found), asked
-    late = rows.assign(seconds=rows["last_step_seconds"].fillna(rows["seconds"]))
+    late = rows.assign(seconds=rows.get("last_step_seconds", rows["seconds"]).fillna(rows["seconds"]))
     yield "the same, counted from the arrival of the last pairs", "; ".join(compared(late, *pairs[-1][:3])), ""
 
 
@@ -121,8 +121,12 @@ def search(rows: pd.DataFrame) -> Iterator[Figure]:
             found.append(f"{tau:.2f} ({low:.2f} to {high:.2f}, {len(part)} members)")
         yield f"Kendall's tau of the search with the {column.replace('_', ' ')}", "; ".join(found), "0.7"
     change = (rows.set_index(["seed", "architecture"])["trained_loss"] - again).dropna()
+    if len(change) <= len(first):
+        return
+    # What another order of the batches does to all members alike is no matter of ranking.
+    change -= change.groupby("seed").transform("mean")
+    one = math.sqrt((change**2).sum() / (len(change) - len(first)) / 2)
     between = rows.groupby("seed")["trained_loss"].std().mean()
-    one = math.sqrt((change**2).mean() / 2)
     spread = f"{between:.4f} between members, {one:.4f} between trainings of the same one ({len(change)} pairs)"
     yield "standard deviation of the trained loss", spread, ""
 
@@ -146,7 +150,7 @@ PARTS = {
 
 def table(folder: Path, key: dict[str, str]) -> str:
     """All figures of a machine and profile as a Markdown table; a part that was not run is "not measured"."""
-    lines = [f"Machine: {key['machine']}", "", "| figure | measured | asked |", "|---|---|---|"]
+    lines = [f"{key['machine']}, profile {key['profile']}:", "", "| figure | measured | asked |", "|---|---|---|"]
     for part, figures in PARTS.items():
         rows = rows_of(folder / f"bench_{part}.csv", key)
         found = [(part, NOT_MEASURED, "")] if rows.empty else figures(rows)
