@@ -9,7 +9,8 @@ from torch import Tensor
 
 
 class BatchedMuon(torch.optim.Muon):
-    """Same settings, state and result as `torch.optim.Muon` (Jordan et al. 2024), in half its time.
+    """Same state and result as `torch.optim.Muon` (Jordan et al. 2024) with its defaults for the kind of momentum
+    (Nesterov) and the rate by shape, in half its time.
 
     The optimizer's products are small, so that starting them one by one takes longer than computing them:
     a batch of matrices per shape makes a whole training step on two cores 5 to 8 % faster.
@@ -18,13 +19,13 @@ class BatchedMuon(torch.optim.Muon):
     @torch.no_grad()
     def step(self) -> None:
         for group in self.param_groups:
+            everything = [], [], []  # weights with a gradient, gradients, running averages
+            self._init_group(group, *everything)
             shapes = defaultdict(list)
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    shapes[weight.shape].append(weight)
-            for (rows, columns), weights in shapes.items():
-                averages = [self.state[w].setdefault("momentum_buffer", torch.zeros_like(w)) for w in weights]
-                gradients = [w.grad for w in weights]
+            for weight, gradient, average in zip(*everything, strict=True):
+                shapes[weight.shape].append((weight, gradient, average))
+            for (rows, columns), members in shapes.items():
+                weights, gradients, averages = zip(*members, strict=True)
                 torch._foreach_lerp_(averages, gradients, 1 - group["momentum"])
                 nesterov = torch._foreach_lerp(gradients, averages, group["momentum"])
                 updates = orthogonalize(

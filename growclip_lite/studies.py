@@ -169,10 +169,9 @@ def study_capacity(path: Path, profile: Profile, seeds: int, source: str) -> Non
 def study_ceilings(path: Path, profile: Profile, seeds: int, source: str) -> None:
     """A supervised classifier on the pictures of every zero-shot task."""
     concepts = concepts_at(profile.growth_steps, profile.growth_steps, profile.kinds)
-    for seed in range(seeds):
-        if done(path, {"seed": seed}):
-            continue
-        test = load_stream(source, profile.name, 0).tasks
+    missing = [seed for seed in range(seeds) if not done(path, {"seed": seed})]
+    test = load_stream(source, profile.name, 0).tasks if missing else []
+    for seed in missing:
         training = make_tasks(concepts, profile.kinds, profile.image_size, 24 * profile.task_pictures, [7, seed])
         begin = time.monotonic()
         scores = ceilings(training, test, CEILING_ITERATIONS, seed)

@@ -215,6 +215,8 @@ def test_the_table_follows_from_the_rows(tmp_path):
     assert "| share of the bf16 matrix-product rate | 25 % of 6.00 TFLOP/s | 22 % |" in table
     assert "| training throughput by: without biases | 1.50 (1.50 to 1.50) |  |" in table
     assert "| accuracy | not measured |" in table and "| cost | not measured |" in table
+    assert "on a GPU" in report.table(tmp_path, KEY | {"machine": "Some CPU, 2 cores, 2 threads"})
+    assert "on a GPU" not in report.table(tmp_path, KEY | {"machine": "Some CPU, 16 cores, 16 threads, NVIDIA H100"})
 
 
 def write_rows(path, rows: list[dict]) -> None:

@@ -8,12 +8,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
-import torch
 
 from growclip_lite.bench.search_quality import agreement
 from growclip_lite.bench.throughput import MATMUL, OUR_NAME
 from growclip_lite.bench.time_to_accuracy import MARKS, seconds_to
-from growclip_lite.bench.timing import ratios
+from growclip_lite.bench.timing import has_gpu, ratios
 from growclip_lite.studies import rows_of
 
 Figure = tuple[str, str, str]  # what, measured, asked for at least (or, of costs, at most)
@@ -97,12 +96,15 @@ def compared(rows: pd.DataFrame, first: str, second: str, mark: str) -> list[str
 
 
 def accuracy(rows: pd.DataFrame) -> Iterator[Figure]:
-    pairs = ((OUR_NAME, "open_clip", "lower", "10"), ("grown", "from scratch", "upper", "2"))
-    for first, second, mark, asked in pairs:
+    for first, second, mark, asked in ((OUR_NAME, "open_clip", "lower", "10"), ("grown", "from scratch", "upper", "2")):
         found = compared(rows, first, second, mark)
         yield f"time to the {mark} mark, {second} / {first}", "; ".join(found), asked
     late = rows.assign(seconds=rows.get("last_step_seconds", rows["seconds"]).fillna(rows["seconds"]))
-    yield "the same, counted from the arrival of the last pairs", "; ".join(compared(late, *pairs[-1][:3])), ""
+    yield (
+        "the same, counted from the arrival of the last pairs",
+        "; ".join(compared(late, "grown", "from scratch", "upper")),
+        "",
+    )
 
 
 def search(rows: pd.DataFrame) -> Iterator[Figure]:
@@ -155,6 +157,6 @@ def table(folder: Path, key: dict[str, str]) -> str:
         rows = rows_of(folder / f"bench_{part}.csv", key)
         found = [(part, NOT_MEASURED, "")] if rows.empty else figures(rows)
         lines += [f"| {name} | {measured} | {asked} |" for name, measured, asked in found]
-    if not torch.cuda.is_available():
+    if not has_gpu(key["machine"]):
         lines.append(f"| all of this on a GPU | {NOT_MEASURED} |  |")
     return "\n".join(lines)

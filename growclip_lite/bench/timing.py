@@ -26,6 +26,11 @@ def machine() -> str:
     return f"{name}, {cores} cores, {torch.get_num_threads()} threads{device}"
 
 
+def has_gpu(machine: str) -> bool:
+    """Whether a row of that `machine` was measured with a GPU."""
+    return not machine.endswith(" threads")
+
+
 def wait(device: str) -> None:
     """Waits for the work that is under way on a GPU."""
     if device != "cpu":

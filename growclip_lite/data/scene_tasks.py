@@ -118,7 +118,7 @@ def make_tasks(concepts: Concepts, kinds: int, size: int, pictures: int, seed: l
             one, other = (article(f"{colours[scenes.colour[i, j]]} {shapes[scenes.look[i, j]]}") for j in order)
             # Each candidate is told from both ends: the relations stand in pairs of opposites.
             prompts.append(
-                [[f"{one} {r} {other}", f"{other} {RELATIONS[c ^ 1]} {one}"] for c, r in enumerate(RELATIONS)]
+                [[f"{one} {r} {other}", f"{other} {RELATIONS[place ^ 1]} {one}"] for place, r in enumerate(RELATIONS)]
             )
         add("relation", scenes, relation_of(scenes) ^ turned, prompts, per_picture=True)
 
