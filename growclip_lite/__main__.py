@@ -131,11 +131,12 @@ def run_find(args: argparse.Namespace) -> None:
 
 
 def run_study(args: argparse.Namespace) -> None:
-    from growclip_lite.studies import run_study
+    from growclip_lite.studies.jobs import Grid, default_workers
+    from growclip_lite.studies.run import check_study, run_study
 
-    if args.iterations and args.name != "growth":
-        raise InputError(f"--iterations belongs to the study growth; {args.name} sets its own.")
-    print(f"Wrote {run_study(args.name, profile_of(args), args.data, args.seeds, Path(args.results))}.")
+    check_study(args.name)
+    grid = Grid(args.data, profile_of(args), args.seeds)
+    print(f"Wrote {run_study(args.name, grid, Path(args.results), args.workers or default_workers())}.")
 
 
 def run_bench(args: argparse.Namespace) -> None:
@@ -208,10 +209,11 @@ def parser() -> argparse.ArgumentParser:
 
     command = add("study", run_study, "Run a study over seeds, one row per job; rows that are there are kept.", "name")
     command.add_argument("--data", default="scenes", help=SOURCES)
-    command.add_argument("--profile", default="laptop", help=PROFILES)
+    command.add_argument("--profile", default="study", help=PROFILES)
     command.add_argument("--seeds", type=at_least_one, default=5)
     add_iterations(command)
     command.add_argument("--results", default="results", help="folder of the tables")
+    command.add_argument("--workers", type=at_least_one, help="jobs side by side, each on one thread (default: cores)")
 
     command = add("bench", run_bench, "Measure speed, side by side with open_clip and transformers.")
     command.add_argument(

@@ -104,20 +104,27 @@ def tokenizer_at(run: Run, step: int) -> Tokenizer:
     return tokenizer
 
 
-def open_space(run: Run, step: int, old: GrowCLIP) -> tuple[GrowthSpace, GrowCLIP]:
-    """The growth space of a step, and its supernet, which inherits from `old`. The tokenizer of `old` grows."""
+def inherit_at(run: Run, step: int, old: GrowCLIP, architecture: Architecture, tokenizer: Tokenizer) -> GrowCLIP:
+    """A model of `architecture`, with the words of `tokenizer`, that inherits from `old` as the profile says."""
     p = run.profile
-    old.tokenizer = grow_tokenizer(run, old.tokenizer, step)
-    config = replace(old.config, vocab_size=old.tokenizer.vocab_size)
-    ratio = run.samples(step) / run.samples(step - 1)
-    space = GrowthSpace.at_step(old.architecture, config, ratio, p.budget_power)
     # Reading B has mixed the past into the average already: its weights are inherited as they are.
     momentum = p.momentum if p.reading == "A" else 1.0
-    supernet, _ = inherit(
-        old, space.largest, momentum=momentum, operator=p.operator, seed=run.seed_of(step), vocab_size=config.vocab_size
-    )
-    supernet.to(run.device).compute_dtype = run.precision
-    return space, supernet
+    model, _ = inherit(
+        old, architecture, momentum=momentum, operator=p.operator, seed=run.seed_of(step),
+        vocab_size=tokenizer.vocab_size,
+    )  # fmt: skip
+    model.tokenizer = tokenizer
+    model.to(run.device).compute_dtype = run.precision
+    return model
+
+
+def open_space(run: Run, step: int, old: GrowCLIP) -> tuple[GrowthSpace, GrowCLIP]:
+    """The growth space of a step, and its supernet, which inherits from `old`. The tokenizer of `old` grows."""
+    tokenizer = grow_tokenizer(run, old.tokenizer, step)
+    config = replace(old.config, vocab_size=tokenizer.vocab_size)
+    ratio = run.samples(step) / run.samples(step - 1)
+    space = GrowthSpace.at_step(old.architecture, config, ratio, run.profile.budget_power)
+    return space, inherit_at(run, step, old, space.largest, tokenizer)
 
 
 def search_config(run: Run, step: int) -> SearchConfig:

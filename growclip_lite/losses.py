@@ -1,4 +1,4 @@
-"""The contrastive loss, a function of tensors."""
+"""The contrastive loss, and the distillation terms of the continual-learning peers: functions of tensors."""
 
 from __future__ import annotations
 
@@ -23,3 +23,13 @@ def contrastive_loss(
         same = (caption_ids[:, None] == caption_ids[None, :]).to(logits.dtype)
         target = same / same.sum(1, keepdim=True)
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+def distillation(logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """Mean over rows of KL(teacher || student), of (B, C) logits: keeps what was believed (Hinton et al. 2015)."""
+    return F.kl_div(logits.log_softmax(-1), teacher_logits.log_softmax(-1), reduction="batchmean", log_target=True)
+
+
+def relation_distillation(features: Tensor, teacher_features: Tensor, logit_scale: Tensor) -> Tensor:
+    """`distillation` of the similarities within a batch, (B, E) of unit norm each; widths E may differ."""
+    return distillation(logit_scale * features @ features.T, logit_scale * teacher_features @ teacher_features.T)

@@ -1,36 +1,160 @@
-"""What growing is compared with: fixed architectures and training from scratch, on the same stream."""
+"""What growing is compared with: given architectures along the same stream, and training from scratch."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from growclip_lite.architecture import Architecture, count_parameters, training_flops
-from growclip_lite.grow import Run, tokenizer_at
+from growclip_lite.continual import Method, Teachers
+from growclip_lite.grow import Run, grow_tokenizer, inherit_at, search_config, tokenizer_at
 from growclip_lite.model import GrowCLIP, new_model
-from growclip_lite.train import fit
+from growclip_lite.search import score, scoring_batches
+from growclip_lite.tokenizer import Tokenizer
+from growclip_lite.train import ANNEALED, Penalty, TrainConfig, TrainingSet, TrainingState, fit
 
 
 def train_fixed(run: Run, architecture: Architecture, step: int, iterations: int, title: str) -> tuple[GrowCLIP, dict]:
     """Trains one architecture from scratch on D_step for `iterations`; returns it with its cost.
 
-    Tokenizer, batches, optimisers and schedule are those of growing.
+    Tokenizer, batches, optimisers and schedule are those of growing; a profile of reading B gets the average.
     """
     tokenizer, p = tokenizer_at(run, step), run.profile
     config = run.model_config(tokenizer)
     model = new_model(architecture, config, run.seed_of(step), tokenizer).to(run.device)
     model.compute_dtype = run.precision
-    settings = replace(run.train_config(step), iterations=iterations, ema_decay=0.0)
+    settings = replace(run.train_config(step), iterations=iterations)
     data = run.training_set(step, tokenizer)
-    fit(model, data, settings, run.seed_of(step), title=title)
+    state = fit(model, data, settings, run.seed_of(step), title=title)
+    model = delivered(model, state)
     model.cpu().compute_dtype = torch.float32
     flops = iterations * training_flops(architecture, config, min(p.batch_size, len(data)))
     return model, {"parameters": count_parameters(architecture, config), "train_flops": flops}
 
 
-def from_scratch(run: Run, report: dict) -> tuple[GrowCLIP, dict]:
-    """The final architecture of a grown run, trained from scratch with the last growth step's budget."""
-    last = report["steps"][-1]
-    iterations = run.train_config(last["step"]).iterations
-    return train_fixed(run, Architecture.from_dict(last["architecture"]), last["step"], iterations, "from scratch")
+def delivered(model: GrowCLIP, state: TrainingState) -> GrowCLIP:
+    """What the next growth step inherits from: the weights, or their moving average (reading B)."""
+    return model if state.average is None else state.average.module
+
+
+@dataclass
+class Trail:
+    """A training along the stream: what `score` said after every growth step, the FLOPs of each, the last model."""
+
+    scores: list[dict]
+    flops: list[int]
+    model: GrowCLIP
+
+
+def costs(run: Run, plan: Sequence[Architecture]) -> list[int]:
+    """Training FLOPs of one iteration in every growth step."""
+    found, tokenizer = [], None
+    for step, architecture in enumerate(plan, 1):
+        tokenizer = grow_tokenizer(run, tokenizer, step)
+        batch = min(run.profile.batch_size, run.samples(step))
+        found.append(training_flops(architecture, run.model_config(tokenizer), batch))
+    return found
+
+
+def iterations_for(run: Run, plan: Sequence[Architecture], flops: float) -> list[int]:
+    """Iterations of every growth step, in the proportions of growing, so that all of them together cost `flops`."""
+    shares = [run.train_config(step).iterations for step in range(1, len(plan) + 1)]
+    factor = flops / sum(share * cost for share, cost in zip(shares, costs(run, plan), strict=True))
+    return [max(round(share * factor), 1) for share in shares]
+
+
+def follow(
+    run: Run, plan: Sequence[Architecture], iterations: Sequence[int], score: Callable, method: Method | None = None
+) -> Trail:
+    """Trains `plan[t - 1]` for `iterations[t - 1]` in growth step t, each inheriting from the one before.
+
+    A plan that repeats one architecture is a fixed one. Inheriting, replay and reading are those of
+    the profile, a continual-learning `method` comes on top; `score(model, step)` is called after every
+    growth step.
+    """
+    method = method or Method(replay=run.profile.replay)
+    run = replace(run, profile=replace(run.profile, replay=method.replay))
+    inherited_from = first = None
+    trail = Trail([], [], None)
+    for step, (architecture, count) in enumerate(zip(plan, iterations, strict=True), 1):
+        tokenizer = grow_tokenizer(run, first and first.tokenizer, step)
+        data, penalty = run.training_set(step, tokenizer), None
+        if first is None:
+            model = new_model(architecture, run.model_config(tokenizer), run.seed_of(step), tokenizer).to(run.device)
+            model.compute_dtype = run.precision
+        else:
+            model = inherit_at(run, step, inherited_from, architecture, tokenizer)
+            if method.penalty:
+                reference = TrainingSet(run.stream.train[:1], tokenizer, run.profile.context_length, device=run.device)
+                with_words = [with_new_words(run, step, teacher, tokenizer) for teacher in (trail.model, first)]
+                penalty = method.penalty(Teachers(*with_words, reference, run.seed_of(step)))
+        settings = replace(run.train_config(step), iterations=count, schedule=method.schedule)
+        inherited_from = train_by(method, run, model, data, settings, step, penalty)
+        trail.flops.append(count * training_flops(architecture, model.config, min(settings.batch_size, len(data))))
+        model.compute_dtype = torch.float32
+        trail.scores.append(score(model, step))
+        trail.model, first = model, first or copy.deepcopy(model)
+    return trail
+
+
+def with_new_words(run: Run, step: int, model: GrowCLIP, tokenizer: Tokenizer) -> GrowCLIP:
+    """The same model with fresh embeddings for words that it has not met."""
+    profile = replace(run.profile, operator="corner", momentum=1.0, reading="A")
+    return inherit_at(replace(run, profile=profile), step, model, model.architecture, tokenizer)
+
+
+def train_by(
+    method: Method, run: Run, model: GrowCLIP, data: TrainingSet, settings: TrainConfig, step: int,
+    penalty: Penalty | None,
+) -> GrowCLIP:  # fmt: skip
+    """Trains in place by a continual-learning method; returns the model that the next growth step inherits from."""
+    start = copy.deepcopy(model)
+    if method.schedule != "infinite":
+        state = fit(model, data, settings, run.seed_of(step), penalty=penalty, title=f"step {step}")
+        with torch.no_grad():
+            for weight, old in zip(model.parameters(), start.parameters(), strict=True):
+                weight.lerp_(old, method.averaged)
+        return delivered(model, state)
+    # What is annealed is delivered; the next step goes on from before, at the rate that it had, without a warm-up.
+    settings = replace(settings, warmup=settings.warmup if step == 1 else 0)
+    before = round((1 - ANNEALED) * settings.iterations)
+    state = fit(model, data, settings, run.seed_of(step), penalty=penalty, stop=before, title=f"step {step}")
+    constant = copy.deepcopy(model)
+    fit(model, data, settings, run.seed_of(step), penalty=penalty, state=state, title=f"step {step}")
+    return constant
+
+
+@dataclass
+class Growth:
+    """One growth step without a search: the model, its cost, held-out loss before growing, right after, and at the
+    end, and the mean training loss of every 20 iterations."""
+
+    model: GrowCLIP
+    train_flops: int
+    loss_before: float
+    loss_grown: float
+    loss_after: float
+    curve: list[float]
+
+
+def grow_once(run: Run, step: int, old: GrowCLIP, architecture: Architecture) -> Growth:
+    """Inherits from `old`, which is left unchanged, as the profile says, and trains on D_step."""
+    tokenizer = tokenizer_at(run, step)
+    model = inherit_at(run, step, old, architecture, tokenizer)
+
+    def loss(of: GrowCLIP) -> float:
+        held_out = run.held_out(step, of.tokenizer)
+        rng = np.random.default_rng([run.seed_of(step), 3])
+        return score(of, of.architecture, scoring_batches(held_out, search_config(run, step), rng)).loss
+
+    before, grown = loss(old), loss(model)
+    data, settings = run.training_set(step, tokenizer), replace(run.train_config(step), ema_decay=0.0)
+    state = fit(model, data, settings, run.seed_of(step), title=f"step {step}")
+    flops = settings.iterations * training_flops(architecture, model.config, min(settings.batch_size, len(data)))
+    after = loss(model)
+    model.cpu().compute_dtype = torch.float32
+    return Growth(model, flops, before, grown, after, [record["loss"] for record in state.records])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import matplotlib
@@ -95,33 +94,4 @@ def plot_growth(report: dict, path: Path) -> None:
         for side in ("top", "right", "left" if axes is top else "right"):
             axes.spines[side].set_visible(False)
     figure.savefig(path, dpi=160, bbox_inches="tight", facecolor="white")
-    plt.close(figure)
-
-
-def plot_capacity(rows, path: Path, chance: float) -> None:
-    """Mean zero-shot accuracy over training FLOPs, a line per fixed size, on the first and the last step's data.
-
-    `rows` is the table of `growclip study capacity`, a pandas data frame; lines are means over seeds
-    with the range between seeds shaded. `chance` is the mean accuracy of guessing.
-    """
-    figure, panels = plt.subplots(1, 2, figsize=(12, 5), sharey=True, gridspec_kw={"wspace": 0.06})
-    sizes = rows.groupby("architecture")["parameters"].max().sort_values()
-    palette = plt.get_cmap("viridis")([0.92 - 0.92 * i / max(len(sizes) - 1, 1) for i in range(len(sizes))])
-    for axes, step in zip(panels, ("first", "last"), strict=True):
-        for colour, name in zip(palette, sizes.index, strict=True):
-            part = rows[(rows["step"] == step) & (rows["architecture"] == name)]
-            points = part.groupby("iterations").agg({"train_flops": "mean", "zero_shot_mean": ["mean", "min", "max"]})
-            x, y = points["train_flops"]["mean"] / 1e12, points["zero_shot_mean"]
-            axes.plot(x, y["mean"], "o-", color=colour, lw=2.5, label=f"{sizes[name] / 1e6:.2f} M ({name})")
-            axes.fill_between(x, y["min"], y["max"], color=colour, alpha=0.2, lw=0)
-        budgets = sorted({2.0 ** round(math.log2(flops / 1e12)) for flops in rows[rows["step"] == step]["train_flops"]})
-        axes.axhline(chance, color=GREY, ls=":", lw=1.5, label="chance (last step's classes)")
-        axes.set(xscale="log", xlabel="training, TFLOPs", title=f"{step} growth step's data and concepts", ylim=(0, 1))
-        axes.set_xticks(budgets, [f"{budget:g}" for budget in budgets])
-        axes.minorticks_off()
-        axes.grid(color="#ececec")
-        axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel("mean zero-shot accuracy")
-    panels[1].legend(frameon=False, fontsize=9, loc="lower right")
-    figure.savefig(path, dpi=150, bbox_inches="tight", facecolor="white")
     plt.close(figure)

@@ -59,7 +59,9 @@ LAPTOP = Profile(
     budget_power=0.5, search_share=0.04, random_members=1, evaluations=64, scoring_pairs=512,
 )  # fmt: skip
 
-STUDY = replace(LAPTOP, name="study", iterations=700, task_pictures=400)
+STUDY = replace(
+    LAPTOP, name="study", task_pictures=400, start=Architecture(1, 2, 1, 1, 1, 1), iterations=1_500, share_power=0.0,
+)  # fmt: skip
 
 SMOKE = replace(
     LAPTOP, name="smoke", growth_steps=3, scene_pairs=(300, 600, 1_000), kinds=24,

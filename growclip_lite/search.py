@@ -24,9 +24,16 @@ from growclip_lite.growth_space import GrowthSpace
 from growclip_lite.losses import contrastive_loss
 from growclip_lite.memory import keep_freed_memory
 from growclip_lite.model import GrowCLIP
-from growclip_lite.train import TrainConfig, TrainingSet, batch_order, make_optimizers, rate_factor, train_step, update
-
-Batch = tuple[Tensor, Tensor, Tensor]  # pictures, tokens, caption ids
+from growclip_lite.train import (
+    Batch,
+    TrainConfig,
+    TrainingSet,
+    batch_order,
+    make_optimizers,
+    rate_factor,
+    train_step,
+    update,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

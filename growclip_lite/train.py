@@ -31,12 +31,17 @@ RECORD_EVERY = 20  # iterations between loss records; states are saved at record
 SAVE_SECONDS = 10.0
 TOKENIZED = 10_000  # captions in memory at a time
 
+Batch = tuple[Tensor, Tensor, Tensor]  # pictures, tokens, caption ids
+# (model, batch, its image features, text features and logit scale) -> what is added to the loss
+Penalty = Callable[[GrowCLIP, Batch, tuple[Tensor, Tensor, Tensor]], Tensor]
+
 
 @dataclass(frozen=True)
 class TrainConfig:
     """Settings of one training phase. `learning_rate` is Muon's; AdamW's is `adam_ratio` of it.
 
-    `ema_decay` above 0 also keeps an exponential moving average of the weights (reading B).
+    `ema_decay` above 0 also keeps an exponential moving average of the weights (reading B). `schedule`
+    is one of `SCHEDULES`.
     """
 
     iterations: int
@@ -47,6 +52,7 @@ class TrainConfig:
     weight_decay: float = 0.01
     final_ratio: float = 0.02
     ema_decay: float = 0.0
+    schedule: str = "linear"
 
 
 class TrainingSet:
@@ -143,12 +149,21 @@ def make_optimizers(model: GrowCLIP, config: TrainConfig) -> list[torch.optim.Op
     ]
 
 
+ANNEALED = 0.2  # share of the iterations in which the infinite schedule comes down from its constant rate
+# From the share of the iterations that is done to the share of the way down that the rate has gone.
+SCHEDULES = {
+    "linear": lambda done: done,
+    "cosine": lambda done: (1 - math.cos(math.pi * done)) / 2,
+    "infinite": lambda done: max(0.0, 1 - (1 - done) / ANNEALED),  # Singh et al. 2025
+}
+
+
 def rate_factor(iteration: int, config: TrainConfig) -> float:
-    """Learning rate over its peak: linear warm-up, then linearly down to `final_ratio`."""
+    """Learning rate over its peak: linear warm-up, then by the schedule down to `final_ratio`."""
     if iteration < config.warmup:
         return (iteration + 1) / config.warmup
     done = (iteration - config.warmup) / max(config.iterations - config.warmup, 1)
-    return 1 - (1 - config.final_ratio) * done
+    return 1 - (1 - config.final_ratio) * SCHEDULES[config.schedule](done)
 
 
 @dataclass
@@ -168,10 +183,12 @@ class TrainingState:
         return cls(0, make_optimizers(model, config), average, [])
 
 
-def train_step(model: Callable, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+def train_step(model: Callable, batch: Batch, penalty: Penalty | None = None) -> Tensor:
     """The loss of one batch; `model` maps images and tokens to both embeddings and the logit scale."""
     images, tokens, ids = batch
-    return contrastive_loss(*model(images, tokens), ids)
+    features = model(images, tokens)
+    loss = contrastive_loss(*features, ids)
+    return loss if penalty is None else loss + penalty(model, batch, features)
 
 
 def update(optimizers: list[torch.optim.Optimizer], model: GrowCLIP, factor: float, config: TrainConfig) -> None:
@@ -193,13 +210,16 @@ def fit(
     *,
     state: TrainingState | None = None,
     save: Callable[[TrainingState], None] | None = None,
+    penalty: Penalty | None = None,
+    stop: int | None = None,
     title: str = "training",
 ) -> TrainingState:
     """Trains `model` in place and returns the final state, with its loss records.
 
     `state` continues an interrupted training; `save` is called with the present state every few
-    seconds. When it is called does not change the result. Raises `InputError` where the loss is not
-    a number any more.
+    seconds. When it is called does not change the result. `penalty` is added to the contrastive loss.
+    With `stop`, ends before that iteration, on the way of the whole schedule. Raises `InputError` where
+    the loss is not a number any more.
     """
     keep_freed_memory()
     state = state or TrainingState.begin(model, config)
@@ -207,10 +227,10 @@ def fit(
     bar = tqdm(total=config.iterations, initial=state.iteration, desc=f"  {title}", unit="batch", leave=False)
     saved = time.monotonic()
     losses: list[float] = []
-    while state.iteration < config.iterations:
+    while state.iteration < (config.iterations if stop is None else stop):
         # A generator of its own for every batch: nothing of its state has to survive an interruption.
         batch = data.batch(next(batches), np.random.default_rng([seed, 1, state.iteration]))
-        loss = train_step(model, batch)
+        loss = train_step(model, batch, penalty)
         loss.backward()
         update(state.optimizers, model, rate_factor(state.iteration, config), config)
         if state.average is not None:

@@ -7,74 +7,230 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 import torch
-from tiny import tiny_profile, tiny_stream
+from dask.distributed import Client, LocalCluster
+from joblib import parallel_config
+from tiny import THINGS, tiny_model, tiny_profile, tiny_stream, weights_equal
 
-from growclip_lite import studies
+from growclip_lite import peers
 from growclip_lite.architecture import Architecture, ModelConfig, training_flops
 from growclip_lite.bench.report import table as bench_table
 from growclip_lite.ceilings import ceilings, question
+from growclip_lite.continual import METHODS, Teachers, lwf, mulki, vr_lwf, zscl
 from growclip_lite.data.scene_tasks import TASK_NAMES
 from growclip_lite.data.stream import Task
 from growclip_lite.errors import InputError
-from growclip_lite.grow import Run, grow
-from growclip_lite.peers import from_scratch
+from growclip_lite.grow import Run
+from growclip_lite.peers import costs, follow, grow_once, iterations_for, train_fixed
 from growclip_lite.profiles import get_profile
+from growclip_lite.studies import capacity, jobs
+from growclip_lite.studies.jobs import Grid
+from growclip_lite.studies.run import check_study, run_study
+from growclip_lite.studies.statistics import difference, holm, paired, verdict
+from growclip_lite.studies.table import add_row, done
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_rows_are_added_and_found_again(tmp_path):
     path = tmp_path / "new" / "table.csv"
-    assert not studies.done(path, {"seed": 0})
-    studies.add_row(path, {"seed": 0, "method": "a", "score": 0.25})
-    studies.add_row(path, {"seed": 1, "method": "a", "score": 0.5, "more": 1})
-    assert studies.done(path, {"seed": 1, "method": "a"}) and not studies.done(path, {"seed": 1, "method": "b"})
+    assert not done(path, {"seed": 0})
+    add_row(path, {"seed": 0, "method": "a", "score": 0.25})
+    add_row(path, {"seed": 1, "method": "a", "score": 0.5, "more": 1})
+    assert done(path, {"seed": 1, "method": "a"}) and not done(path, {"seed": 1, "method": "b"})
     assert pd.read_csv(path)["score"].tolist() == [0.25, 0.5]
     assert [p.name for p in path.parent.iterdir()] == ["table.csv"]
 
 
-def test_the_growth_study_writes_paired_rows_and_resumes(tmp_path, monkeypatch):
+# ---- the harness ----
+
+
+@pytest.fixture
+def tiny_world(tmp_path, monkeypatch):
+    """Studies on the tiny stream, in this process, in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        studies, "load_stream", lambda source, profile, seed: replace(tiny_stream(seed=seed), name=source)
-    )
-    path, profile = tmp_path / "growth.csv", tiny_profile()
-    studies.study_growth(path, profile, 2, "emoji")
+    monkeypatch.setattr(jobs, "load_stream", lambda source, profile, seed: replace(tiny_stream(seed=seed), name=source))
+    jobs.open_stream.cache_clear()
+    yield Grid("tiny", tiny_profile(), 2)
+    jobs.open_stream.cache_clear()
+
+
+def test_a_study_writes_a_row_per_job_and_computes_none_twice(tiny_world, tmp_path, monkeypatch):
+    path = run_study("growth", tiny_world, tmp_path / "results", workers=1)
     rows = pd.read_csv(path)
-    assert rows[["seed", "method"]].values.tolist() == [[s, m] for s in (0, 1) for m in ("growclip", "from scratch")]
-    assert rows["architecture"][0] == rows["architecture"][1] and rows["parameters"][0] == rows["parameters"][1]
+    assert len(rows) == 2 * 10 and not rows.duplicated(["seed", "method", "view"]).any()
     assert {"commit", "versions", "profile", "zero_shot_mean", "i2t_r1", "train_flops", "seconds"} <= set(rows)
-    monkeypatch.setattr(studies, "grown_row", lambda *_: pytest.fail("computed again"))
-    studies.study_growth(path, profile, 2, "emoji")
-    assert f"| emoji | {profile.iterations:,} | 2 |" in studies.summary(path)
+    assert rows["versions"].str.contains("threads 1").all()
+    before = path.read_text()
+    path.write_text("\n".join(before.splitlines()[:-1]) + "\n")
+    kept = pd.read_csv(path)
+    calls = []
+    monkeypatch.setattr(jobs, "perform", lambda job, work=jobs.perform: calls.append(job.key) or work(job))
+    run_study("growth", tiny_world, tmp_path / "results", workers=1)
+    again = pd.read_csv(path)
+    assert len(calls) == 1 and again[: len(kept)].equals(kept)
+    same = [column for column in rows if column != "seconds"]
+    pd.testing.assert_frame_equal(again[same], rows[same])
 
 
-def test_from_scratch_gets_the_last_steps_budget_and_architecture(tmp_path):
-    profile = tiny_profile()
-    run = Run(tiny_stream(), profile, 0, tmp_path)
-    report = grow(run.stream, profile, tmp_path / "run", seed=0)
-    model, cost = from_scratch(run, report)
-    last = report["steps"][-1]
-    assert model.architecture.to_dict() == last["architecture"]
-    assert cost == {"parameters": last["parameters"], "train_flops": last["train_flops"]}
+def test_views_hold_equal_what_they_say(tiny_world, tmp_path):
+    rows = pd.read_csv(run_study("growth", tiny_world, tmp_path, workers=1))
+    for _, mine in rows.groupby("seed"):
+        grown = mine[mine["method"] == "growclip"].iloc[0]
+        one_iteration = mine["train_flops"] / mine["steps_iterations"].map(lambda text: sum(map(int, text.split())))
+        equal_flops = (mine["train_flops"] - grown["train_flops"]).abs() <= len(THINGS) * one_iteration
+        assert equal_flops[mine["view"].isin(["flops", "all"])].all()
+        steps = mine[(mine["view"] == "steps") & mine["method"].str.startswith("fixed")]
+        assert len(steps) == 3 and (steps["steps_iterations"] == grown["steps_iterations"]).all()
+        large = mine[mine["method"] == "fixed large"]["architecture"]
+        assert (large == grown["architecture"]).all()
+        plans = mine[mine["method"].str.startswith("fixed")]["plan"].map(lambda text: len(set(text.split())))
+        assert (plans == 1).all()
+
+
+@pytest.mark.parametrize("name", ["growers", "momentum", "dimensions", "sharing", "continual"])
+def test_every_study_runs_on_a_tiny_stream(name, tiny_world, tmp_path):
+    grid = replace(tiny_world, seeds=1)
+    rows = pd.read_csv(run_study(name, grid, tmp_path / "results", workers=1))
+    assert len(rows) > 5 and rows["zero_shot_mean"].between(0, 1).all() and rows["i2t_r1"].notna().all()
+    assert name != "growers" or (tmp_path / "results" / "growth.csv").exists()
+
+
+def test_the_study_of_choice_runs_on_its_own_streams(tiny_world, tmp_path):
+    rows = pd.read_csv(run_study("choice", replace(tiny_world, seeds=1), tmp_path, workers=1))
+    assert set(rows["part"]) == {"regret", "choice", "side"} and set(rows["data"]) == {
+        "tiny",
+        "hard-text",
+        "hard-image",
+    }
+    regret = rows[rows["part"] == "regret"]
+    assert {"search", "balanced", "widest", "random 0"} <= set(regret["rule"]) and regret["loss_after"].notna().all()
+
+
+def double(run: Run, value: int) -> dict:
+    return {"doubled": 2 * value}
+
+
+def test_a_dask_cluster_runs_the_same_jobs(tmp_path, monkeypatch):
+    """The rows are those of this process; workers are processes of their own, so that the jobs really travel."""
+    monkeypatch.chdir(tmp_path)
+    grid = Grid("scenes", get_profile("smoke"), 2)
+    some = [grid.job(seed, double, 10 + seed, setting="a") for seed in range(2)]
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster),
+        parallel_config(backend="dask"),
+    ):
+        jobs.run_jobs(tmp_path / "dask.csv", some, 2, "on dask")
+    jobs.run_jobs(tmp_path / "here.csv", some, 1, "here")
+    dask, here = (pd.read_csv(tmp_path / f"{name}.csv").sort_values("seed") for name in ("dask", "here"))
+    same = [column for column in here if column != "seconds"]
+    pd.testing.assert_frame_equal(dask[same].reset_index(drop=True), here[same].reset_index(drop=True))
+    assert here["doubled"].tolist() == [20, 22]
 
 
 def test_capacity_jobs_keep_to_their_budgets():
     profile = get_profile("laptop")
-    jobs = studies.capacity_jobs(profile)
+    found = capacity.capacity_jobs(profile)
     config = ModelConfig(profile.image_size, profile.patch_size, profile.context_length, 1_000, profile.embed_dim)
-    for which, architecture, iterations in jobs:
+    for which, architecture, iterations in found:
         spent = iterations * training_flops(architecture, config, profile.batch_size) / 1e12
-        assert min(abs(spent / budget - 1) for budget in studies.BUDGETS[which]) < 0.15
-        assert iterations <= 1.01 * studies.SIZES[architecture]
-    assert len(set(jobs)) == len(jobs)
-    assert {a for which, a, _ in jobs if which == "last"} == set(studies.SIZES)
+        assert min(abs(spent / budget - 1) for budget in capacity.BUDGETS[which]) < 0.15
+        assert iterations <= 1.01 * capacity.SIZES[architecture]
+    assert len(set(found)) == len(found)
+    assert {a for which, a, _ in found if which == "last"} == set(capacity.SIZES)
 
 
 def test_an_unknown_study_is_refused(tmp_path):
     with pytest.raises(InputError, match="no study 'nothing'.*growth"):
-        studies.run_study("nothing", get_profile("smoke"), "scenes", 1, tmp_path)
+        check_study("nothing")
+
+
+# ---- statistics ----
+
+
+def test_paired_differences_match_the_textbook():
+    one = pd.DataFrame({"seed": [0, 1, 2, 3], "score": [0.5, 0.6, 0.7, 0.9]})
+    other = pd.DataFrame({"seed": [3, 2, 1, 0, 9], "score": [0.8, 0.65, 0.5, 0.45, 0.1]})
+    found = paired(one, other, "score")
+    assert found.seeds == 4 and found.mean == pytest.approx(7.5)
+    assert found.p == pytest.approx(scipy.stats.ttest_rel([5, 10, 5, 10], [0, 0, 0, 0]).pvalue)
+    assert found.low < found.mean < found.high and str(found).startswith("+7.5 (+5.0 to")
+    alone = difference([1.0])
+    assert alone.mean == 1.0 and np.isnan(alone.low) and verdict(alone, alone.p) == "not measured"
+
+
+def test_holm_corrects_as_in_the_paper():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert np.isnan(holm([0.01, np.nan])[1]) and holm([0.01, np.nan])[0] == 0.01
+
+
+def test_verdicts_need_the_whole_interval_on_one_side():
+    above, below = difference([2.0, 3.0, 2.5, 2.2]), difference([-2.0, -3.0, -2.5, -2.2])
+    assert verdict(above, above.p) == "supported" and verdict(below, below.p) == "contradicted"
+    assert verdict(above, 0.2) == "undecided" and verdict(difference([-1.0, 2.0, 3.0]), 0.01) == "undecided"
+    assert verdict(above, above.p, least=2.3) == "undecided"
+
+
+# ---- peers ----
+
+
+def test_a_followed_plan_of_one_architecture_is_plain_training(tmp_path):
+    """Inheriting into the same architecture changes nothing but new words: one fit after the other."""
+    run = Run(tiny_stream(), tiny_profile(), 0, tmp_path)
+    architecture = Architecture(1, 1, 1, 1, 1, 1)
+    trail = follow(run, [architecture], [4], lambda model, step: {"step": step})
+    alone, cost = train_fixed(run, architecture, 1, 4, "alone")
+    assert weights_equal(trail.model.state_dict(), alone.state_dict())
+    assert trail.flops == [cost["train_flops"]] and trail.scores == [{"step": 1}]
+
+
+def test_equal_flops_are_spent_in_the_proportions_of_growing(tmp_path):
+    run = Run(tiny_stream(), tiny_profile(iterations=300), 0, tmp_path)
+    plan = [Architecture(1, 1, 1, 1, 1, 1), Architecture(1, 1, 1, 2, 1, 1), Architecture(2, 2, 1, 2, 1, 2)]
+    own = [run.train_config(step).iterations for step in (1, 2, 3)]
+    flops = sum(count * cost for count, cost in zip(own, costs(run, plan), strict=True))
+    assert iterations_for(run, plan, flops) == own
+    assert iterations_for(run, plan, 2 * flops) == [2 * count for count in own]
+
+
+def test_growing_once_leaves_the_old_model_as_it_was(tmp_path):
+    run = Run(tiny_stream(), tiny_profile(), 0, tmp_path)
+    old, _ = train_fixed(run, Architecture(1, 1, 1, 1, 1, 1), 2, 4, "old")
+    before, words = {n: w.clone() for n, w in old.state_dict().items()}, old.tokenizer.vocab_size
+    growth = grow_once(run, 3, old, Architecture(1, 2, 1, 2, 1, 2))
+    assert weights_equal(before, old.state_dict()) and old.tokenizer.vocab_size == words
+    assert growth.model.tokenizer.vocab_size > words and len(growth.curve) == 1
+    assert growth.loss_after < growth.loss_grown
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_every_continual_method_trains_on_new_pairs_only_and_grows_too(name, tmp_path, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(peers, "fit", lambda model, data, *a, work=peers.fit, **k: sizes.append(len(data)) or work(model, data, *a, **k))  # fmt: skip
+    run = Run(tiny_stream(), tiny_profile(), 0, tmp_path)
+    plan = [Architecture(1, 1, 1, 1, 1, 1), Architecture(1, 2, 1, 1, 1, 1), Architecture(1, 2, 1, 2, 1, 1)]
+    trail = follow(run, plan, [5, 5, 5], lambda model, step: {}, METHODS[name])
+    assert set(sizes) == ({32, 64, 96} if name == "replay" else {32})
+    assert trail.model.architecture == plan[-1]
+    assert all(torch.isfinite(weight).all() for weight in trail.model.state_dict().values())
+
+
+@pytest.mark.parametrize("penalty", [lwf, vr_lwf, zscl, mulki])
+def test_penalties_vanish_for_the_teacher_itself_and_teach_another(penalty, tmp_path):
+    run, teacher, student = Run(tiny_stream(), tiny_profile(), 0, tmp_path), tiny_model(), tiny_model(seed=5)
+    data = run.training_set(1, teacher.tokenizer)
+    batch = data.batch(np.arange(16), np.random.default_rng(0))
+
+    def value(model) -> torch.Tensor:
+        return penalty(Teachers(teacher, teacher, data, 0))(model, batch, model(*batch[:2]))
+
+    assert abs(value(teacher).item()) < 1e-5 < value(student).item()
+    value(student).backward()
+    assert student.image.stem[0].grad.abs().sum() > 0
+    assert all(weight.grad is None for weight in teacher.parameters())
 
 
 def coloured_task(count: int, seed: int) -> Task:

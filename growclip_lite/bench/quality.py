@@ -15,7 +15,7 @@ from growclip_lite.bench.throughput import ladder
 from growclip_lite.bench.variants import new_variant
 from growclip_lite.evaluate import mean, zero_shot_all
 from growclip_lite.grow import Run, tokenizer_at
-from growclip_lite.studies import add_row, done
+from growclip_lite.studies.table import add_row, done
 from growclip_lite.train import fit
 
 

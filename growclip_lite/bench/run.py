@@ -22,7 +22,7 @@ from growclip_lite.data.scene_stream import load_scenes
 from growclip_lite.errors import InputError
 from growclip_lite.grow import Run
 from growclip_lite.profiles import Profile
-from growclip_lite.studies import add_row, done, provenance, rows_of, write_table
+from growclip_lite.studies.table import add_row, done, provenance, rows_of, write_table
 
 MODELS = tuple(
     Architecture(*sizes)

@@ -12,11 +12,10 @@ from tqdm.auto import tqdm
 
 from growclip_lite.architecture import Architecture
 from growclip_lite.evaluate import mean, zero_shot_all
-from growclip_lite.grow import Run, grow, last_model, open_space, search_config
+from growclip_lite.grow import Run, grow, inherit_at, last_model, open_space, search_config
 from growclip_lite.growth_space import GrowthSpace
-from growclip_lite.inherit import inherit
 from growclip_lite.search import score, scoring_batches, train_supernet
-from growclip_lite.studies import add_row, done
+from growclip_lite.studies.table import add_row, done
 from growclip_lite.train import fit
 
 
@@ -34,8 +33,8 @@ def search_quality(path: Path, run: Run, members: int, twice: int, key: dict, ab
     model and see the same batches, iterations and schedule. The first members are trained a second time
     (`repeat` 1) with batches in another order: what a training itself leaves to chance.
     """
-    p, seed = run.profile, run.seed
-    report = grow(run.stream, p, run.out, seed=seed, resume=True)
+    seed = run.seed
+    report = grow(run.stream, run.profile, run.out, seed=seed, resume=True)
     step, last = len(report["steps"]), report["steps"][-1]
     old = last_model(run, step - 1).to(run.device)
     space, supernet = open_space(run, step, old)
@@ -43,7 +42,6 @@ def search_quality(path: Path, run: Run, members: int, twice: int, key: dict, ab
     train_supernet(supernet, space, data, config, run.seed_of(step), "supernet")
     batches = scoring_batches(run.held_out(step, old.tokenizer), config, np.random.default_rng([run.seed_of(step), 3]))
     around = GrowthSpace(space.base, space.reach, 0.0, math.inf, space.config)
-    old.compute_dtype = run.precision
     chosen = drawn(around, members, seed)
     jobs = [(architecture, 0) for architecture in chosen] + [(architecture, 1) for architecture in chosen[:twice]]
     for architecture, repeat in tqdm(jobs, desc=f"members, seed {seed}"):
@@ -52,10 +50,7 @@ def search_quality(path: Path, run: Run, members: int, twice: int, key: dict, ab
             continue
         searched = score(supernet, architecture, batches)
         begin = time.monotonic()
-        model, _ = inherit(
-            old, architecture, momentum=p.momentum, operator=p.operator, seed=run.seed_of(step),
-            vocab_size=old.tokenizer.vocab_size,
-        )  # fmt: skip
+        model = inherit_at(run, step, old, architecture, old.tokenizer)
         fit(model, data, run.train_config(step), run.seed_of(step) + 500 * repeat, title=str(architecture))
         seconds = time.monotonic() - begin
         found = {

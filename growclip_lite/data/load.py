@@ -12,9 +12,10 @@ from growclip_lite.profiles import get_profile
 def load_stream(source: str, profile: str = "laptop", seed: int = 0) -> Stream:
     """Opens a stream by the name of its source.
 
-    `source` is `scenes` (built in), `emoji` (a colour-emoji font on this machine), a folder with
-    `captions.csv`, or WebDataset tar shards such as `shards/{000..009}.tar`. `profile` sets the
-    picture size and the amount of the built-in data. Raises `InputError` for anything else.
+    `source` is `scenes` (built in; `hard-text` and `hard-image` are variants for a study), `emoji`
+    (a colour-emoji font on this machine), a folder with `captions.csv`, or WebDataset tar shards such
+    as `shards/{000..009}.tar`. `profile` sets the picture size and the amount of the built-in data.
+    Raises `InputError` for anything else.
     """
     settings = get_profile(profile)
     check_seed(seed)
@@ -22,6 +23,10 @@ def load_stream(source: str, profile: str = "laptop", seed: int = 0) -> Stream:
         from growclip_lite.data.scene_stream import load_scenes
 
         return load_scenes(settings, seed)
+    if source in ("hard-text", "hard-image"):
+        from growclip_lite.data.hard_scenes import load_hard_scenes
+
+        return load_hard_scenes(source.removeprefix("hard-"), settings, seed)
     if source == "emoji":
         from growclip_lite.data.emoji import load_emoji
 

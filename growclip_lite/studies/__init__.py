@@ -1,0 +1,1 @@
+"""Studies: grids of jobs whose rows are the evidence for or against the paper's claims."""

@@ -1,0 +1,116 @@
+"""Study 6 (claim C2): is the search's choice a good one, and does it follow the data?
+
+Regret: in the last growth step of a grown run, members of the growth space are trained to the end of
+the step, all from the same model and with the same batches; the search's choice is one of them, as are
+the most balanced member and the widest. Data-awareness: a search on two streams whose new pairs are hard
+on the text side and on the image side; and for each stream, which side it would have paid to grow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from growclip_lite.architecture import Architecture, ModelConfig, forward_flops
+from growclip_lite.grow import Run, begin_step
+from growclip_lite.growth_space import GrowthSpace
+from growclip_lite.model import GrowCLIP
+from growclip_lite.peers import follow, grow_once, train_fixed
+from growclip_lite.profiles import Profile
+from growclip_lite.studies.dimensions import TYPICAL_VOCABULARY
+from growclip_lite.studies.growing import Plan, read_plan
+from growclip_lite.studies.jobs import Grid, Job, open_stream
+from growclip_lite.studies.momentum import growth_row
+
+RANDOM_MEMBERS = 10
+BEFORE = 0.25  # iterations before the hard pairs come, as a share of the profile's
+SIDES = {"image": ("image_depth", "image_width"), "text": ("text_depth", "text_width")}
+
+
+@lru_cache(maxsize=1)
+def trained_along(source: str, profile: Profile, seed: int, plan: Plan, iterations: tuple[int, ...]) -> GrowCLIP:
+    """A plan up to the last growth step but one; jobs with the same one share it."""
+    run = Run(open_stream(source, profile.name, seed), profile, seed, Path())
+    return follow(run, plan, iterations, lambda model, step: {}).model
+
+
+def member_job(run: Run, source: str, plan: Plan, iterations: tuple[int, ...], architecture: Architecture) -> dict:
+    """One member, trained to the end of the last growth step."""
+    old = trained_along(source, run.profile, run.seed, plan, iterations)
+    return growth_row(run, old, grow_once(run, len(run.stream.train), old, architecture))
+
+
+def last_space(grid: Grid, row) -> GrowthSpace:
+    """The growth space of a grown run's last step (with a typical vocabulary: the words are not known here)."""
+    p = grid.profile
+    config = ModelConfig(p.image_size, p.patch_size, p.context_length, TYPICAL_VOCABULARY, p.embed_dim)
+    return GrowthSpace.at_step(read_plan(row.plan)[-2], config, p.scene_pairs[-1] / p.scene_pairs[-2], p.budget_power)
+
+
+def rivals(space: GrowthSpace, seed: int) -> dict[str, Architecture]:
+    """Members to compare the choice with, by the rule that picks them."""
+
+    def added(member: Architecture) -> np.ndarray:
+        return np.subtract(member.sizes, space.base.sizes)
+
+    def width(member: Architecture) -> int:
+        return sum(added(member)[1::2])
+
+    cost = {member: forward_flops(member, space.config) for member in space.members}
+    found = {
+        "balanced": min(space.members, key=lambda m: (added(m).std(), -cost[m])),
+        "widest": max(space.members, key=lambda m: (width(m), cost[m])),
+    }
+    picks = np.random.default_rng([seed, 5]).permutation(len(space))[:RANDOM_MEMBERS]
+    return found | {f"random {number}": space.members[pick] for number, pick in enumerate(picks)}
+
+
+def search_job(run: Run, iterations: int) -> dict:
+    """What the search chooses when the second step's pairs have come."""
+    old, _ = train_fixed(run, run.profile.start, 1, iterations, "before growth")
+    model, _, report = begin_step(run, 2, old, {})
+    chosen, base, config = model.architecture, old.architecture, model.config
+    added = {}
+    for side, names in SIDES.items():
+        alone = replace(base, **{name: getattr(chosen, name) for name in names})
+        added[f"{side}_flops"] = forward_flops(alone, config) - forward_flops(base, config)
+    return {
+        "architecture": str(chosen), **added, "space_size": report["space_size"], "evaluated": report["evaluated"],
+        "train_flops": report["flops"],
+    }  # fmt: skip
+
+
+def side_job(run: Run, iterations: int, side: str) -> dict:
+    """Grows one side alone, to about the same cost, and trains to the end of the step."""
+    old, _ = train_fixed(run, run.profile.start, 1, iterations, "before growth")
+    ratio = run.samples(2) / run.samples(1)
+    space = GrowthSpace.at_step(old.architecture, old.config, ratio, run.profile.budget_power)
+    around = [
+        replace(old.architecture, **dict(zip(SIDES[side], (d, w), strict=True)))
+        for d in range(1, 9)
+        for w in range(1, 5)
+    ]
+    allowed = [a for a in around if a.contains(old.architecture) and a != old.architecture]
+    grown = min(allowed, key=lambda a: abs(forward_flops(a, old.config) - space.budget))
+    return growth_row(run, old, grow_once(run, 2, old, grown))
+
+
+def jobs(grid: Grid, grown_rows: pd.DataFrame) -> list[Job]:
+    found = []
+    for row in grown_rows.itertuples():
+        plan, iterations = read_plan(row.plan), tuple(map(int, row.steps_iterations.split()))
+        members = {"search": plan[-1]} | rivals(last_space(grid, row), row.seed)
+        for rule, architecture in members.items():
+            arguments = (grid.source, plan[:-1], iterations[:-1], architecture)
+            found.append(grid.job(row.seed, member_job, *arguments, part="regret", rule=rule))
+    iterations = round(BEFORE * grid.profile.iterations)
+    for source in ("hard-text", "hard-image"):
+        hard = replace(grid, source=source)
+        for seed in range(grid.seeds):
+            found.append(hard.job(seed, search_job, iterations, part="choice", rule="search"))
+            found += [hard.job(seed, side_job, iterations, side, part="side", rule=side) for side in SIDES]
+    return found

@@ -1,0 +1,255 @@
+"""One figure per study, drawn from its rows. Lines and points are means over seeds, bars 95 % bootstrap intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from growclip_lite.plots import GREY, plt
+from growclip_lite.studies.statistics import difference
+
+# Okabe and Ito's palette, safe for colour-blind readers.
+PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#222222", "#B8A800", "#8a8a8a"]
+SCORES = {"zero_shot_mean": "mean zero-shot accuracy", "i2t_r1": "image-to-text R@1"}
+
+
+def tidy(axes, **settings: object) -> None:
+    axes.set(**settings)
+    axes.grid(color="#ececec")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def write(figure, path: Path) -> None:
+    figure.savefig(path, dpi=130, bbox_inches="tight", facecolor="white")
+    plt.close(figure)
+
+
+def centre(values: Iterable[float]) -> tuple[float, float, float]:
+    """Mean and the two lengths of its error bar."""
+    found = difference(list(values))
+    if np.isnan(found.low):
+        return found.mean, 0.0, 0.0
+    return found.mean, found.mean - found.low, found.high - found.mean
+
+
+def line(axes, rows: pd.DataFrame, x: str, y: str, **style: object) -> None:
+    """Means over seeds of `y` for every value of `x`, with error bars."""
+    values = sorted(rows[x].unique())
+    points = np.array([centre(rows.loc[rows[x] == value, y]) for value in values])
+    axes.errorbar(values, points[:, 0], points[:, 1:].T, marker="o", capsize=3, lw=2, **style)
+
+
+def steps_of(rows: pd.DataFrame, column: str) -> np.ndarray:
+    """(seeds, growth steps) from a column that lists one number per step."""
+    return np.array([[float(value) for value in text.split()] for text in rows[column]])
+
+
+def growth_figure(rows: pd.DataFrame, path: Path) -> None:
+    """Accuracy over growth steps and over FLOPs, all methods at equal FLOPs, for the first data source."""
+    rows = rows[(rows["data"] == rows["data"].iloc[0]) & (rows["profile"] == rows["profile"].iloc[0])]
+    figure, panels = plt.subplots(2, 2, figsize=(12, 8.6), sharey="row", gridspec_kw={"wspace": 0.06, "hspace": 0.28})
+    views = ["all", "flops", "last step"]
+    for row, (column, label) in enumerate(
+        (("steps_mean", SCORES["zero_shot_mean"]), ("steps_i2t_r1", SCORES["i2t_r1"]))
+    ):
+        groups = rows[rows["view"].isin(views)].groupby(["method", "view"], sort=False)
+        for number, ((method, view), part) in enumerate(groups):
+            scores, flops = steps_of(part, column), steps_of(part, "steps_flops").cumsum(1) / 1e12
+            grown = method == "growclip"
+            name = {"flops": f"{method}, equal FLOPs", "last step": f"{method}, the last step's FLOPs"}.get(
+                view, "GrowCLIP"
+            )
+            style = {"color": PALETTE[number], "lw": 3 if grown else 1.8, "marker": "o", "label": name}
+            scratch = scores.shape[1] == 1
+            steps = (
+                [steps_of(rows[rows["method"] == "growclip"], column).shape[1]]
+                if scratch
+                else np.arange(1, scores.shape[1] + 1)
+            )
+            bars = np.array([centre(scores[:, t])[1:] for t in range(scores.shape[1])]).T
+            panels[row, 0].errorbar(steps, scores.mean(0), bars, capsize=3, **style)
+            panels[row, 1].errorbar(flops.mean(0), scores.mean(0), bars, capsize=3, **style)
+        tidy(panels[row, 0], ylabel=label, xlabel="growth step")
+        tidy(panels[row, 1], xlabel="training so far, TFLOPs (search included)")
+        panels[row, 0].set_xticks(range(1, 1 + steps_of(rows[rows["method"] == "growclip"], column).shape[1]))
+    panels[0, 1].legend(frameon=False, fontsize=9, loc="lower right")
+    figure.suptitle(
+        f"Growing against fixed architectures on {rows['data'].iloc[0]}, {rows['seed'].nunique()} seeds", y=0.93
+    )
+    write(figure, path)
+
+
+def forest(axes, differences: dict[str, tuple[float, float, float]], label: str) -> None:
+    """Differences with their intervals, one line each; zero is marked."""
+    for number, (mean, low, high) in enumerate(differences.values()):
+        colour = PALETTE[2] if low > 0 else PALETTE[4] if high < 0 else GREY
+        axes.errorbar(mean, -number, xerr=[[mean - low], [high - mean]], fmt="o", color=colour, capsize=4, lw=2.2)
+    axes.axvline(0, color="#222222", lw=1)
+    axes.set_yticks([-number for number in range(len(differences))], list(differences))
+    tidy(axes, xlabel=label)
+
+
+def against_growclip(rows: pd.DataFrame, grown: pd.DataFrame, column: str) -> dict[str, tuple[float, float, float]]:
+    found = {}
+    for method, part in rows.groupby("method", sort=False):
+        both = 100 * (grown.set_index("seed")[column] - part.set_index("seed")[column]).dropna()
+        d = difference(both)
+        found[method] = (d.mean, d.low if d.seeds > 1 else d.mean, d.high if d.seeds > 1 else d.mean)
+    return found
+
+
+def growers_figure(rows: pd.DataFrame, path: Path) -> None:
+    """GrowCLIP against every other grower, paired by seed."""
+    grown = pd.read_csv(path.with_name("growth.csv"))
+    rows = rows[(rows["data"] == rows["data"].iloc[0]) & (rows["profile"] == rows["profile"].iloc[0])]
+    same = [(grown[name] == rows[name].iloc[0]) for name in ("data", "profile", "iterations")]
+    grown = grown[(grown["method"] == "growclip") & same[0] & same[1] & same[2]]
+    figure, panels = plt.subplots(1, 2, figsize=(12, 4.6), sharey=True, gridspec_kw={"wspace": 0.06})
+    for axes, (column, label) in zip(panels, SCORES.items(), strict=True):
+        forest(axes, against_growclip(rows, grown, column), f"GrowCLIP minus this grower, points of {label}")
+    figure.suptitle(f"Same architectures, same FLOPs, {rows['data'].iloc[0]}, {rows['seed'].nunique()} seeds")
+    write(figure, path)
+
+
+def momentum_figure(rows: pd.DataFrame, path: Path) -> None:
+    """Loss right after growing, final accuracy and forgetting over the momentum, both readings."""
+    columns = {
+        "loss_grown": "held-out loss right after growing", "zero_shot_mean": "final mean zero-shot accuracy",
+        "forgetting": "accuracy lost on earlier concepts",
+    }  # fmt: skip
+    figure, panels = plt.subplots(2, 3, figsize=(14, 7.6), sharex="row", gridspec_kw={"wspace": 0.26, "hspace": 0.3})
+    for row, (reading, name) in enumerate((("A", "momentum m (reading A)"), ("B", "decay of the average (reading B)"))):
+        for axes, (column, label) in zip(panels[row], columns.items(), strict=True):
+            for colour, (before, part) in zip(
+                PALETTE, rows[rows["reading"] == reading].groupby("before"), strict=False
+            ):
+                line(axes, part, "momentum", column, color=colour, label=f"{before} training before")
+            tidy(axes, xlabel=name, ylabel=label)
+    panels[0, 0].legend(frameon=False, fontsize=9)
+    figure.suptitle(f"How much to inherit, {rows['seed'].nunique()} seeds", y=0.94)
+    write(figure, path)
+
+
+def dimensions_figure(rows: pd.DataFrame, path: Path) -> None:
+    """Gain by grown dimension at equal added FLOPs and parameters, and the map of image depth and width."""
+    base = rows[rows["growth"] == "none"].set_index("seed")
+    figure, panels = plt.subplots(1, 3, figsize=(16, 4.8), gridspec_kw={"wspace": 0.42})
+    balanced = rows[rows["growth"] == "balanced"]
+    for axes, equal in zip(panels, ("flops", "parameters"), strict=False):
+        part = pd.concat([balanced, rows[(rows["equal"] == equal) & (rows["growth"] != "balanced")]])
+        gains = {}
+        for name, mine in part.groupby("growth", sort=False):
+            mean, low, high = centre(100 * (mine.set_index("seed")["zero_shot_mean"] - base["zero_shot_mean"]).dropna())
+            gains[name.replace("_", " ")] = (mean, mean - low, mean + high)
+        forest(axes, gains, f"points of mean zero-shot over no growth,\nequal added {equal.replace('flops', 'FLOPs')}")
+    cells = pd.concat([rows[rows["equal"] == "map"], rows[rows["growth"] == "none"]])
+    sizes = cells["plan"].str.split().str[-1].str.split(",", expand=True).astype(int)
+    table = cells.assign(depth=sizes[0], width=32 * sizes[1]).pivot_table("zero_shot_mean", "depth", "width")
+    picture = panels[2].imshow(table, origin="lower", cmap="viridis", aspect="auto")
+    for (i, j), value in np.ndenumerate(table.to_numpy()):
+        panels[2].text(j, i, f"{value:.3f}", ha="center", va="center", color="white", fontsize=10)
+    panels[2].set_xticks(range(len(table.columns)), table.columns)
+    panels[2].set_yticks(range(len(table.index)), table.index)
+    panels[2].set(xlabel="image width, channels", ylabel="image depth, blocks", title="mean zero-shot accuracy")
+    figure.colorbar(picture, ax=panels[2])
+    write(figure, path)
+
+
+def sharing_figure(rows: pd.DataFrame, path: Path) -> None:
+    """Accuracy, retrieval and modality gap over the shared depth."""
+    columns = SCORES | {"modality_gap": "modality gap (distance of the means)"}
+    figure, panels = plt.subplots(1, 3, figsize=(15, 4.4), gridspec_kw={"wspace": 0.26})
+    for axes, (column, label) in zip(panels, columns.items(), strict=True):
+        for colour, (equal, part) in zip(PALETTE, rows.groupby("equal"), strict=False):
+            line(axes, part, "shared_depth", column, color=colour, label=f"equal {equal.replace('flops', 'FLOPs')}")
+        tidy(axes, xlabel="shared depth, blocks", ylabel=label, xticks=sorted(rows["shared_depth"].unique()))
+    panels[0].legend(frameon=False)
+    write(figure, path)
+
+
+def choice_figure(rows: pd.DataFrame, path: Path) -> None:
+    """The choice among all members trained, and where two hard streams make the architecture grow."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 4.6), gridspec_kw={"wspace": 0.25})
+    members = rows[rows["part"] == "regret"]
+    styles = {"search": ("D", PALETTE[4], 90), "balanced": ("s", PALETTE[0], 60), "widest": ("^", PALETTE[2], 70)}
+    for rule, part in members.groupby(members["rule"].where(~members["rule"].str.startswith("random"), "random")):
+        marker, colour, size = styles.get(rule, ("o", "#bbbbbb", 28))
+        left.scatter(
+            part["seed"],
+            part["loss_after"],
+            marker=marker,
+            color=colour,
+            s=size,
+            label=rule,
+            zorder=2 + (rule != "random"),
+        )
+    tidy(
+        left,
+        xlabel="seed",
+        ylabel="held-out loss at the end of the step",
+        title="members of the growth space, trained alone",
+    )
+    left.legend(frameon=False, fontsize=9)
+    chosen = rows[rows["part"] == "choice"]
+    for number, (_, part) in enumerate(chosen.groupby("data")):
+        for side, colour in (("image", PALETTE[0]), ("text", PALETTE[1])):
+            mean, low, high = centre(part[f"{side}_flops"] / 1e6)
+            right.bar(number + (-0.2 if side == "image" else 0.2), mean, 0.38, yerr=[[low], [high]], color=colour, capsize=4,
+                      label=f"{side} encoder" if not number else None)  # fmt: skip
+    right.set_xticks(range(chosen["data"].nunique()), [f"{data} stream" for data, _ in chosen.groupby("data")])
+    tidy(right, ylabel="added by the search, MFLOPs a pair", title="does the choice follow the data?")
+    right.legend(frameon=False, fontsize=9)
+    write(figure, path)
+
+
+def continual_figure(rows: pd.DataFrame, path: Path) -> None:
+    """Plasticity against forgetting, and the final mean, per method, fixed and growing."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(14, 5), gridspec_kw={"wspace": 0.42})
+    methods = list(dict.fromkeys(rows["method"]))
+    for (growing, method), part in rows.groupby(["growing", "method"], sort=False):
+        style = {"color": PALETTE[methods.index(method) % len(PALETTE)], "marker": "D" if growing else "o", "s": 70}
+        left.scatter(
+            part["forgetting"].mean(), part["plasticity"].mean(), label=method if not growing else None, **style
+        )
+    tidy(left, xlabel="forgetting (accuracy lost on earlier concepts)", ylabel="plasticity (accuracy on new concepts)",
+         title="circles: fixed architecture; diamonds: growing")  # fmt: skip
+    left.legend(frameon=False, fontsize=8)
+    for offset, (growing, part) in zip((0.12, -0.12), rows.groupby("growing"), strict=False):
+        points = [centre(part.loc[part["method"] == method, "zero_shot_mean"]) for method in methods]
+        mean, low, high = np.array(points).T
+        y = -np.arange(len(methods)) + offset
+        right.errorbar(mean, y, xerr=[low, high], fmt="D" if growing else "o", capsize=3, color=PALETTE[4 if growing else 0],
+                       label="growing" if growing else "fixed architecture")  # fmt: skip
+    right.set_yticks(-np.arange(len(methods)), methods)
+    tidy(right, xlabel="final mean zero-shot accuracy")
+    right.legend(frameon=False, fontsize=9)
+    write(figure, path)
+
+
+def capacity_figure(rows: pd.DataFrame, path: Path) -> None:
+    """Mean zero-shot accuracy over training FLOPs, a line per fixed size, on the first and the last step's data.
+    Lines are means over seeds, with the range between seeds shaded."""
+    figure, panels = plt.subplots(1, 2, figsize=(12, 5), sharey=True, gridspec_kw={"wspace": 0.06})
+    sizes = rows.groupby("architecture")["parameters"].max().sort_values()
+    palette = plt.get_cmap("viridis")([0.92 - 0.92 * i / max(len(sizes) - 1, 1) for i in range(len(sizes))])
+    for axes, step in zip(panels, ("first", "last"), strict=True):
+        for colour, name in zip(palette, sizes.index, strict=True):
+            part = rows[(rows["step"] == step) & (rows["architecture"] == name)]
+            points = part.groupby("iterations").agg({"train_flops": "mean", "zero_shot_mean": ["mean", "min", "max"]})
+            x, y = points["train_flops"]["mean"] / 1e12, points["zero_shot_mean"]
+            axes.plot(x, y["mean"], "o-", color=colour, lw=2.5, label=f"{sizes[name] / 1e6:.2f} M ({name})")
+            axes.fill_between(x, y["min"], y["max"], color=colour, alpha=0.2, lw=0)
+        budgets = sorted({2.0 ** round(math.log2(flops / 1e12)) for flops in rows[rows["step"] == step]["train_flops"]})
+        axes.axhline(rows["chance"].iloc[0], color=GREY, ls=":", lw=1.5, label="chance (last step's classes)")
+        title = f"{step} growth step's data and concepts"
+        tidy(axes, xscale="log", xlabel="training, TFLOPs", title=title, ylim=(0, 1))
+        axes.set_xticks(budgets, [f"{budget:g}" for budget in budgets])
+        axes.minorticks_off()
+    panels[0].set_ylabel("mean zero-shot accuracy")
+    panels[1].legend(frameon=False, fontsize=9, loc="lower right")
+    write(figure, path)

@@ -1,0 +1,44 @@
+"""Study 2 (claims C5, C6): ways to inherit, along the same architectures and at the same FLOPs.
+
+The architectures are those that the grown run of the seed had found. Every grower gets the FLOPs of
+each growth step, those of its search included, so that growing without a search trains longer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+
+from growclip_lite.grow import Run
+from growclip_lite.peers import costs
+from growclip_lite.studies.growing import Plan, along, read_plan
+from growclip_lite.studies.jobs import Grid, Job
+
+# Name: what it changes in the profile.
+GROWERS = {
+    "random": {"operator": "random"},
+    "plain inheriting": {"operator": "corner", "momentum": 1.0},
+    "PIM": {"operator": "corner", "momentum": 0.8},
+    "momentum growth": {"operator": "corner", "momentum": 0.99, "reading": "B"},
+    "Net2Net": {"operator": "net2net", "momentum": 1.0},
+    "bert2BERT": {"operator": "aki", "momentum": 1.0},
+    "stacking": {"operator": "stack", "momentum": 1.0},
+    "LEMON": {"operator": "lemon", "momentum": 1.0},
+}
+
+
+def grower(run: Run, plan: Plan, flops: tuple[float, ...]) -> dict:
+    """As many iterations of every growth step's architecture as its share of `flops` pays for."""
+    iterations = tuple(max(round(paid / cost), 1) for paid, cost in zip(flops, costs(run, plan), strict=True))
+    return along(run, plan, iterations)
+
+
+def jobs(grid: Grid, grown_rows: pd.DataFrame) -> list[Job]:
+    found = []
+    for row in grown_rows.itertuples():
+        plan, flops = read_plan(row.plan), tuple(map(float, row.steps_flops.split()))
+        for name, changes in GROWERS.items():
+            changed = replace(grid, profile=replace(grid.profile, **changes))
+            found.append(changed.job(row.seed, grower, plan, flops, method=name, iterations=grid.profile.iterations))
+    return found

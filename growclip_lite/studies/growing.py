@@ -1,0 +1,124 @@
+"""Study 1 (claims C1, C6, C7): growing against fixed architectures and against training from scratch.
+
+The fixed architectures are those of the grown run itself: of its first, second-last and last growth
+step. In the view "flops" a method spends as many training FLOPs as growing with its searches, in
+the view "steps" as many iterations. From scratch has all data at once, which no learner of a stream
+has; in the view "last step" it spends what growing spent since the last pairs had arrived.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from growclip_lite.architecture import Architecture, count_parameters
+from growclip_lite.checkpoint import load_model
+from growclip_lite.continual import Method
+from growclip_lite.evaluate import evaluate, forgetting, mean, zero_shot_all
+from growclip_lite.grow import Run, grow
+from growclip_lite.model import GrowCLIP
+from growclip_lite.peers import follow, iterations_for, train_fixed
+from growclip_lite.studies.jobs import Grid, Job
+from growclip_lite.studies.table import flat
+
+Plan = tuple[Architecture, ...]
+
+
+def listed(values) -> str:
+    """Numbers of the growth steps in one column."""
+    return " ".join(f"{value:.6g}" for value in values)
+
+
+def write_plan(plan: Plan) -> str:
+    return " ".join(",".join(map(str, architecture.sizes)) for architecture in plan)
+
+
+def read_plan(text: str) -> Plan:
+    return tuple(Architecture(*map(int, sizes.split(","))) for sizes in text.split())
+
+
+def scores_of(run: Run):
+    """Test scores after a growth step, and validation accuracy for choosing."""
+
+    def score(model: GrowCLIP, step: int) -> dict:
+        known = [mean(zero_shot_all(model, tasks)) for tasks in run.stream.step_tasks[:step] if tasks]
+        chosen_by = mean(zero_shot_all(model, run.stream.validation_tasks))
+        return evaluate(model, run.stream) | {"known_concepts": known, "validation_mean": chosen_by}
+
+    return score
+
+
+def row_of(model: GrowCLIP, plan: Plan, scores: list[dict], flops: list[int]) -> dict:
+    """One row about a whole stream: the last step's scores, and the curves over the growth steps."""
+    row = {
+        "architecture": str(model.architecture), "parameters": count_parameters(model.architecture, model.config),
+        "plan": write_plan(plan), **flat(scores[-1]), "validation_mean": scores[-1]["validation_mean"],
+        "train_flops": sum(flops), "steps_flops": listed(flops),
+        "steps_i2t_r1": listed(s["retrieval"]["i2t_r1"] for s in scores),
+    }  # fmt: skip
+    if scores[-1]["zero_shot"]:
+        row["steps_mean"] = listed(s["zero_shot_mean"] for s in scores)
+    known = [s["known_concepts"] for s in scores]
+    if known[-1]:
+        row |= {"forgetting": float(np.mean(forgetting(known))) if len(known) > 1 else 0.0}
+        row |= {"plasticity": float(np.mean([after[-1] for after in known])), "steps_known": listed(known[-1])}
+    return row
+
+
+def grown(run: Run) -> dict:
+    """The main job, with its searches."""
+    report = grow(run.stream, run.profile, run.out, seed=run.seed, resume=True)
+    steps = report["steps"]
+    model = load_model(run.out / f"step_{len(steps)}")
+    plan = tuple(Architecture.from_dict(entry["architecture"]) for entry in steps)
+    scores = [entry | {"validation_mean": None} for entry in steps]
+    scores[-1]["validation_mean"] = mean(zero_shot_all(model, run.stream.validation_tasks))
+    flops = [entry["train_flops"] + entry["search"]["flops"] for entry in steps]
+    searched = sum(entry["search"]["flops"] for entry in steps)
+    trained = [run.train_config(entry["step"]).iterations for entry in steps]
+    return row_of(model, plan, scores, flops) | {"search_flops": searched, "steps_iterations": listed(trained)}
+
+
+def along(
+    run: Run, plan: Plan, iterations: tuple[int, ...] | None, flops: float = 0.0, method: Method | None = None
+) -> dict:
+    """A given plan; without `iterations`, as many as cost `flops`."""
+    iterations = iterations or iterations_for(run, plan, flops)
+    trail = follow(run, plan, iterations, scores_of(run), method)
+    return row_of(trail.model, plan, trail.scores, trail.flops) | {"steps_iterations": listed(iterations)}
+
+
+def from_scratch(run: Run, architecture: Architecture, iterations: int | None, flops: float) -> dict:
+    """One architecture on all data; without `iterations`, as many as cost `flops`."""
+    steps = len(run.stream.train)
+    if iterations is None:
+        _, one = train_fixed(run, architecture, steps, 1, "one iteration")
+        iterations = max(round(flops / one["train_flops"]), 1)
+    model, cost = train_fixed(run, architecture, steps, iterations, "from scratch")
+    row = row_of(model, (architecture,), [scores_of(run)(model, steps)], [cost["train_flops"]])
+    return row | {"steps_iterations": listed([iterations])}
+
+
+def grown_jobs(grid: Grid) -> list[Job]:
+    """The main job, seed by seed. What other studies compare it with starts from its rows."""
+    iterations = grid.profile.iterations
+    return [grid.job(seed, grown, method="growclip", view="all", iterations=iterations) for seed in range(grid.seeds)]
+
+
+def jobs(grid: Grid, grown_rows: pd.DataFrame) -> list[Job]:
+    found = grown_jobs(grid)
+    for row in grown_rows.itertuples():
+        plan, steps = read_plan(row.plan), tuple(map(int, row.steps_iterations.split()))
+        since_last = float(row.steps_flops.split()[-1])
+
+        def job(work, *arguments, seed=row.seed, **setting) -> None:
+            found.append(grid.job(seed, work, *arguments, **setting, iterations=grid.profile.iterations))
+
+        for size, architecture in (("small", plan[0]), ("medium", plan[-2]), ("large", plan[-1])):
+            fixed = (architecture,) * len(plan)
+            job(along, fixed, None, row.train_flops, method=f"fixed {size}", view="flops")
+            job(along, fixed, steps, method=f"fixed {size}", view="steps")
+        job(from_scratch, plan[-1], None, row.train_flops, method="from scratch", view="flops")
+        job(from_scratch, plan[-1], sum(steps), 0.0, method="from scratch", view="steps")
+        job(from_scratch, plan[-1], None, since_last, method="from scratch", view="last step")
+    return found

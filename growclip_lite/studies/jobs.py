@@ -1,0 +1,95 @@
+"""Jobs: the independent cells of a study's grid. joblib runs them, on this machine or on a Dask or Ray cluster.
+
+A job runs on one thread (of the CPU), so that its result does not depend on how many run side by side.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from joblib import Parallel, delayed
+from tqdm.auto import tqdm
+
+from growclip_lite.data.load import load_stream
+from growclip_lite.data.stream import Stream
+from growclip_lite.grow import Run
+from growclip_lite.profiles import Profile
+from growclip_lite.studies.table import add_row, done, provenance
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What every job of a study shares: the data source, the profile, and how many seeds."""
+
+    source: str
+    profile: Profile
+    seeds: int
+
+    def job(self, seed: int, work: Callable[..., dict], *arguments: object, **setting: object) -> Job:
+        return Job(self.source, self.profile, seed, setting, work, arguments)
+
+
+@dataclass(frozen=True)
+class Job:
+    """`work(run, *arguments)` measures the row; `setting` is what tells it from the others of its seed."""
+
+    source: str
+    profile: Profile
+    seed: int
+    setting: dict[str, object]
+    work: Callable[..., dict]
+    arguments: tuple
+
+    @property
+    def key(self) -> dict[str, object]:
+        """The columns that tell this row from all others of its table."""
+        data = Path(self.source).name  # a folder is known by the last part of its path
+        return {"data": data, "profile": self.profile.name, "seed": self.seed} | self.setting
+
+
+@lru_cache(maxsize=1)
+def open_stream(source: str, profile: str, seed: int) -> Stream:
+    """The jobs of one seed come one after another, and share their stream."""
+    return load_stream(source, profile, seed)
+
+
+@contextmanager
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def perform(job: Job) -> dict:
+    """The job's row, with seconds and provenance."""
+    stream = open_stream(job.source, job.profile.name, job.seed)
+    with one_thread():
+        about = provenance(job.profile)
+        folder = Path("runs/study") / about["commit"] / "-".join(str(value) for value in job.key.values())
+        begin = time.monotonic()
+        row = job.work(Run(stream, job.profile, job.seed, folder), *job.arguments)
+        return job.key | row | {"seconds": time.monotonic() - begin} | about
+
+
+def run_jobs(path: Path, jobs: Sequence[Job], workers: int, title: str) -> None:
+    """Runs the jobs whose rows are not in `path` yet, and adds every row as its job ends."""
+    missing = [job for job in jobs if not done(path, job.key)]
+    os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is imported: no bars in the processes to be started
+    rows = Parallel(n_jobs=workers, return_as="generator_unordered")(delayed(perform)(job) for job in missing)
+    for row in tqdm(rows, total=len(missing), desc=title, unit="job"):
+        add_row(path, row)
+
+
+def default_workers() -> int:
+    """One job per core; on a GPU one at a time."""
+    return 1 if torch.cuda.is_available() else os.cpu_count() or 1

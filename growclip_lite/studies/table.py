@@ -1,0 +1,59 @@
+"""Tables of rows, one per job: written whole or not at all, with the provenance of every row."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+
+from growclip_lite.grow import versions
+from growclip_lite.profiles import Profile
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def provenance(profile: Profile) -> dict[str, str]:
+    """Commit (with + where files were changed since), versions and profile of a row."""
+
+    def git(*words: str) -> str:
+        result = subprocess.run(["git", *words], capture_output=True, text=True, cwd=PACKAGE)
+        return result.stdout.strip() if result.returncode == 0 else "unknown"
+
+    changed = "+" if git("status", "--porcelain", "--", ".") not in ("", "unknown") else ""
+    about = ", ".join(f"{name} {version}" for name, version in versions().items())
+    return {"profile": profile.name, "commit": git("rev-parse", "--short", "HEAD") + changed, "versions": about}
+
+
+def flat(scores: dict) -> dict[str, float]:
+    """Evaluation results as columns."""
+    columns = {f"zero_shot_{name}": value for name, value in scores["zero_shot"].items()}
+    return columns | {"zero_shot_mean": scores["zero_shot_mean"]} | scores["retrieval"]
+
+
+def rows_of(path: Path, key: dict) -> pd.DataFrame:
+    """The rows of `path` with these values; none where there is no such file."""
+    if not path.exists():
+        return pd.DataFrame()
+    rows = pd.read_csv(path)
+    match = pd.Series(True, index=rows.index)
+    for name, value in key.items():
+        match &= rows[name] == value if name in rows else False
+    return rows[match]
+
+
+def done(path: Path, key: dict) -> bool:
+    """Whether `path` has a row with these values."""
+    return not rows_of(path, key).empty
+
+
+def write_table(path: Path, rows: pd.DataFrame) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    rows.to_csv(partial, index=False, float_format="%.6g")
+    partial.replace(path)
+
+
+def add_row(path: Path, row: dict) -> None:
+    rows = [pd.read_csv(path)] if path.exists() else []
+    write_table(path, pd.concat([*rows, pd.DataFrame([row])]))
