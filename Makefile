@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test bench clean
+.PHONY: help demo test bench reproduce clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -13,6 +13,9 @@ test: .venv/.test-installed  ## format, lint and tests
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/python -m pytest
+
+reproduce: .venv/.demo-installed  ## all studies anew into runs/reproduce: hours; it tells how many, and can be resumed
+	$(BIN)/growclip reproduce
 
 bench: .venv/.bench-installed  ## speed, side by side with open_clip and transformers: some hours; it can be resumed
 	$(BIN)/growclip bench

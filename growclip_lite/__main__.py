@@ -32,11 +32,12 @@ def run_grow(args: argparse.Namespace) -> None:
 
 
 def profile_of(args: argparse.Namespace):
-    """The named profile, with as many iterations as asked for."""
+    """The named profile, with as many iterations as asked for, shared out as asked for."""
     from growclip_lite.profiles import get_profile
 
     profile = get_profile(args.profile)
-    return replace(profile, iterations=args.iterations or profile.iterations)
+    power = profile.share_power if args.share_power is None else args.share_power
+    return replace(profile, iterations=args.iterations or profile.iterations, share_power=power)
 
 
 def growth_table(report: dict) -> str:
@@ -135,8 +136,23 @@ def run_study(args: argparse.Namespace) -> None:
     from growclip_lite.studies.run import check_study, run_study
 
     check_study(args.name)
+    if args.iterations and args.name in ("capacity", "ceilings"):
+        raise InputError(f"--iterations means nothing to {args.name}, which sets its own.")
     grid = Grid(args.data, profile_of(args), args.seeds)
     print(f"Wrote {run_study(args.name, grid, Path(args.results), args.workers or default_workers())}.")
+
+
+def run_reproduce(args: argparse.Namespace) -> None:
+    from growclip_lite.studies.claims import full_table
+    from growclip_lite.studies.jobs import default_workers
+    from growclip_lite.studies.run import describe_plan, reproduce
+    from growclip_lite.studies.table import RESULTS
+
+    folder, workers = Path(args.results), args.workers or default_workers()
+    print(describe_plan(RESULTS, folder, workers), flush=True)
+    if not args.plan:
+        reproduce(folder, workers)
+        print(full_table(folder))
 
 
 def run_bench(args: argparse.Namespace) -> None:
@@ -157,6 +173,12 @@ class Parser(argparse.ArgumentParser):
 def at_least_one(text: str) -> int:
     if (value := int(text)) < 1:
         raise argparse.ArgumentTypeError(f"{value} is less than 1")
+    return value
+
+
+def power(text: str) -> float:
+    if not 0 <= (value := float(text)) <= 4:
+        raise argparse.ArgumentTypeError(f"{value} is not between 0 and 4")
     return value
 
 
@@ -181,6 +203,17 @@ def parser() -> argparse.ArgumentParser:
             "--iterations",
             type=at_least_one,
             help="training batches in all growth steps together, instead of the profile's",
+        )
+        command.add_argument(
+            "--share-power",
+            type=power,
+            help="share them out among the growth steps by this power of |D_t|: 0 equally, 1 as the pairs",
+        )
+
+    def add_results(command: argparse.ArgumentParser, default: str) -> None:
+        command.add_argument("--results", default=default, help="folder of the tables; rows that are there are kept")
+        command.add_argument(
+            "--workers", type=at_least_one, help="jobs side by side, each on one thread (default: one per core)"
         )
 
     command = add("grow", run_grow, "Grow a model over the growth steps of a stream.")
@@ -212,8 +245,11 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--profile", default="study", help=PROFILES)
     command.add_argument("--seeds", type=at_least_one, default=5)
     add_iterations(command)
-    command.add_argument("--results", default="results", help="folder of the tables")
-    command.add_argument("--workers", type=at_least_one, help="jobs side by side, each on one thread (default: cores)")
+    add_results(command, "results")
+
+    command = add("reproduce", run_reproduce, "Run all studies anew and print what they say about the paper's claims.")
+    command.add_argument("--plan", action="store_true", help="only say what would be run, and for how long")
+    add_results(command, "runs/reproduce")
 
     command = add("bench", run_bench, "Measure speed, side by side with open_clip and transformers.")
     command.add_argument(
@@ -238,7 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         hints = {"grow": "; the same command with --resume goes on"}
-        hints |= dict.fromkeys(("study", "bench"), "; the same command goes on")
+        hints |= dict.fromkeys(("study", "reproduce", "bench"), "; the same command goes on")
         print(f"growclip: interrupted{hints.get(args.command, '')}.", file=sys.stderr)
         return 130
     return 0

@@ -56,11 +56,11 @@ LAPTOP = Profile(
     validation_pairs=1_000, retrieval_pairs=1_000, task_pictures=1_000,
     start=Architecture(1, 2, 1, 2, 1, 2), iterations=2_200, share_power=0.25, batch_size=256,
     learning_rate=0.02, warmup=50,
-    budget_power=0.5, search_share=0.04, random_members=1, evaluations=64, scoring_pairs=512,
+    budget_power=0.5, search_share=0.03, random_members=1, evaluations=64, scoring_pairs=512,
 )  # fmt: skip
 
 STUDY = replace(
-    LAPTOP, name="study", task_pictures=400, start=Architecture(1, 2, 1, 1, 1, 1), iterations=1_500, share_power=0.0,
+    LAPTOP, name="study", task_pictures=400, start=Architecture(1, 2, 1, 1, 1, 1), iterations=1_000, share_power=0.0,
 )  # fmt: skip
 
 SMOKE = replace(

@@ -156,7 +156,14 @@ def test_a_real_process_ends_with_the_right_status(checkpoint: Path, tmp_path: P
 
 def test_iterations_are_refused_where_they_mean_nothing(tmp_path: Path, capsys):
     assert main(["study", "ceilings", "--iterations", "5", "--results", str(tmp_path)]) == 2
-    assert "--iterations belongs to the study growth" in capsys.readouterr().err and not list(tmp_path.iterdir())
+    assert "--iterations means nothing to ceilings" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_the_plan_of_reproducing_tells_hours_and_runs_nothing(tmp_path: Path, capsys):
+    assert main(["reproduce", "--plan", "--results", str(tmp_path), "--workers", "2"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert "2 jobs side by side" in told[0] and told[-1].startswith("in all") and not list(tmp_path.iterdir())
+    assert sum(line.startswith("growth") for line in told) >= 3
 
 
 def test_an_interruption_is_no_traceback(folder: Path, tmp_path: Path, monkeypatch, capsys):

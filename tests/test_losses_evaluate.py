@@ -25,7 +25,7 @@ from growclip_lite.evaluate import (
     zero_shot,
     zero_shot_all,
 )  # fmt: skip
-from growclip_lite.losses import contrastive_loss
+from growclip_lite.losses import contrastive_loss, distillation, relation_distillation
 
 ONE = torch.tensor(1.0)
 
@@ -115,6 +115,23 @@ def test_gradients_against_finite_differences(ids):
 # ---- recall
 
 SIMILARITY = torch.tensor([[0.9, 0.1, 0.2], [0.8, 0.5, 0.3], [0.1, 0.7, 0.6]])
+
+
+def test_distillation_is_the_divergence_from_the_teacher():
+    logits = torch.tensor([[1.0, 0.0], [0.0, 2.0]], requires_grad=True)
+    teacher = torch.tensor([[0.0, 0.0], [0.0, 2.0]])
+    by_hand = math.log(0.5) - 0.5 * (F.log_softmax(logits[0], -1).sum().item())
+    assert distillation(logits, teacher).item() == pytest.approx(by_hand / 2, abs=1e-6)
+    distillation(logits, teacher).backward()
+    assert logits.grad[0].abs().min() > 0 and logits.grad[1].abs().max() < 1e-6
+
+
+def test_relations_do_not_depend_on_a_rotation_of_the_embedding():
+    features = F.normalize(torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), dim=-1)
+    turned = features @ torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(1))).Q
+    scale = torch.tensor(10.0)
+    assert relation_distillation(turned, features, scale).item() == pytest.approx(0, abs=1e-5)
+    assert relation_distillation(features.flip(0), features, scale).item() > 0.1
 
 
 def test_recall_by_hand():

@@ -25,6 +25,7 @@ from growclip_lite.search import (
     select,
     slice_state,
     train_supernet,
+    unevenness,
 )  # fmt: skip
 from growclip_lite.train import TrainConfig, TrainingSet
 
@@ -223,12 +224,19 @@ def entry(loss: float, flops: int) -> Score:
         pytest.param([(1.0, 9), (1.1, 1)], 9, id="clearly better"),
         pytest.param([(1.0, 9), (1.001, 5), (1.002, 7)], 5, id="the cheapest of equals"),
         pytest.param([(1.001, 5), (1.0, 9), (1.0005, 5)], 5, id="any order"),
-        pytest.param([(1.0, 9), (1.0021, 1)], 9, id="just outside the tolerance"),
+        pytest.param([(1.0, 9), (1.021, 1)], 9, id="just outside the tolerance"),
         pytest.param([(2.0, 3)], 3, id="one"),
     ],
 )
 def test_selection(scores: list[tuple[float, int]], winner: int):
     assert select([entry(*values) for values in scores]).flops == winner
+
+
+def test_among_equals_the_most_even_architecture_wins_over_cheaper_ones():
+    even, wide = Architecture(2, 2, 1, 2, 1, 2), Architecture(1, 1, 1, 3, 1, 1)
+    assert (unevenness(even), unevenness(wide), unevenness(Architecture(1, 2, 1, 2, 0, 2))) == (1, 2, 1)
+    assert select([Score(wide, 1.0, 0.0, 5), Score(even, 1.01, 0.0, 9)]).architecture == even
+    assert select([Score(wide, 1.0, 0.0, 5), Score(even, 1.03, 0.0, 9)]).architecture == wide
 
 
 def test_equally_cheap_members_are_decided_by_loss():

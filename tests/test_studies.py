@@ -25,6 +25,7 @@ from growclip_lite.grow import Run
 from growclip_lite.peers import costs, follow, grow_once, iterations_for, train_fixed
 from growclip_lite.profiles import get_profile
 from growclip_lite.studies import capacity, jobs
+from growclip_lite.studies.claims import full_table, main_table, short_table
 from growclip_lite.studies.jobs import Grid
 from growclip_lite.studies.run import check_study, run_study
 from growclip_lite.studies.statistics import difference, holm, paired, verdict
@@ -95,6 +96,10 @@ def test_every_study_runs_on_a_tiny_stream(name, tiny_world, tmp_path):
     rows = pd.read_csv(run_study(name, grid, tmp_path / "results", workers=1))
     assert len(rows) > 5 and rows["zero_shot_mean"].between(0, 1).all() and rows["i2t_r1"].notna().all()
     assert name != "growers" or (tmp_path / "results" / "growth.csv").exists()
+    assert (tmp_path / "results" / f"{name}.png").stat().st_size > 10_000
+    claims = full_table(tmp_path / "results")
+    assert f"| {name} |" in claims and "not measured" in claims  # one seed has no interval
+    assert short_table(tmp_path / "results").count("\n") == 8
 
 
 def test_the_study_of_choice_runs_on_its_own_streams(tiny_world, tmp_path):
@@ -209,7 +214,12 @@ def test_growing_once_leaves_the_old_model_as_it_was(tmp_path):
 @pytest.mark.parametrize("name", list(METHODS))
 def test_every_continual_method_trains_on_new_pairs_only_and_grows_too(name, tmp_path, monkeypatch):
     sizes = []
-    monkeypatch.setattr(peers, "fit", lambda model, data, *a, work=peers.fit, **k: sizes.append(len(data)) or work(model, data, *a, **k))  # fmt: skip
+
+    def fit(model, data, *arguments, work=peers.fit, **options):
+        sizes.append(len(data))
+        return work(model, data, *arguments, **options)
+
+    monkeypatch.setattr(peers, "fit", fit)
     run = Run(tiny_stream(), tiny_profile(), 0, tmp_path)
     plan = [Architecture(1, 1, 1, 1, 1, 1), Architecture(1, 2, 1, 1, 1, 1), Architecture(1, 2, 1, 2, 1, 1)]
     trail = follow(run, plan, [5, 5, 5], lambda model, step: {}, METHODS[name])
@@ -272,7 +282,7 @@ def table(name: str) -> pd.DataFrame:
 def test_readmes_results_are_those_of_the_table():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     block = readme.split("<!-- results -->")[1].split("<!-- /results -->")[0].strip()
-    assert block == studies.summary(ROOT / "results" / "growth.csv")
+    assert block == main_table(ROOT / "results")
 
 
 def test_readmes_speeds_are_those_of_the_tables():

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import THINGS, tiny_model, tiny_pairs, tiny_tokenizer, weights_equal
+from tiny import THINGS, tiny_model, tiny_pairs, tiny_stream, tiny_tokenizer, weights_equal
 
 from growclip_lite import train
 from growclip_lite.checkpoint import load_training, save_training
@@ -145,6 +145,28 @@ def test_rate_factor_by_hand():
     assert rate_factor(12, config) == pytest.approx(0.1)
     falling = [rate_factor(i, config) for i in range(2, 12)]
     assert falling == sorted(falling, reverse=True) and min(falling) > 0.1
+
+
+def test_schedules_start_at_the_peak_and_come_down():
+    def factors(schedule: str) -> list[float]:
+        config = replace(CONFIG, iterations=12, warmup=2, final_ratio=0.1, schedule=schedule)
+        return [rate_factor(i, config) for i in range(2, 13)]
+
+    for schedule in ("linear", "cosine", "infinite"):
+        assert factors(schedule)[0] == 1 and factors(schedule)[-1] == pytest.approx(0.1)
+    assert factors("cosine")[5] == pytest.approx(0.55) and factors("cosine")[2] > factors("linear")[2]
+    assert factors("infinite")[:9] == pytest.approx([1] * 9) and factors("infinite")[9] == pytest.approx(0.55)
+
+
+def test_stopping_on_the_way_and_going_on_is_one_training():
+    whole, parts = tiny_model(), tiny_model()
+    data = TrainingSet(tiny_stream().train[:1], whole.tokenizer, 8)
+    config = replace(CONFIG, iterations=6)
+    fit(whole, data, config, 0)
+    state = fit(parts, data, config, 0, stop=4)
+    assert state.iteration == 4 and not weights_equal(whole.state_dict(), parts.state_dict())
+    fit(parts, data, config, 0, state=state)
+    assert weights_equal(whole.state_dict(), parts.state_dict())
 
 
 @pytest.mark.parametrize("warmup", [0, 5, 50])

@@ -22,11 +22,11 @@ from growclip_lite.model import GrowCLIP
 from growclip_lite.peers import follow, grow_once, train_fixed
 from growclip_lite.profiles import Profile
 from growclip_lite.studies.dimensions import TYPICAL_VOCABULARY
-from growclip_lite.studies.growing import Plan, read_plan
 from growclip_lite.studies.jobs import Grid, Job, open_stream
-from growclip_lite.studies.momentum import growth_row
+from growclip_lite.studies.measures import Plan, read_plan
+from growclip_lite.studies.one_step import growth_row
 
-RANDOM_MEMBERS = 10
+RANDOM_MEMBERS, REGRET_SEEDS = 10, 5
 BEFORE = 0.25  # iterations before the hard pairs come, as a share of the profile's
 SIDES = {"image": ("image_depth", "image_width"), "text": ("text_depth", "text_width")}
 
@@ -101,7 +101,7 @@ def side_job(run: Run, iterations: int, side: str) -> dict:
 
 def jobs(grid: Grid, grown_rows: pd.DataFrame) -> list[Job]:
     found = []
-    for row in grown_rows.itertuples():
+    for row in grown_rows[grown_rows["seed"] < REGRET_SEEDS].itertuples():
         plan, iterations = read_plan(row.plan), tuple(map(int, row.steps_iterations.split()))
         members = {"search": plan[-1]} | rivals(last_space(grid, row), row.seed)
         for rule, architecture in members.items():

@@ -14,7 +14,7 @@ from growclip_lite.architecture import Architecture, ModelConfig, count_paramete
 from growclip_lite.grow import Run
 from growclip_lite.peers import grow_once
 from growclip_lite.studies.jobs import Grid, Job
-from growclip_lite.studies.momentum import growth_row, trained_before
+from growclip_lite.studies.one_step import growth_row, trained_before
 
 BASE = Architecture(2, 2, 1, 2, 1, 1)
 BEFORE = 0.5  # iterations of the base, as a share of the profile's

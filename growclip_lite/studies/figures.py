@@ -14,6 +14,7 @@ from growclip_lite.studies.statistics import difference
 
 # Okabe and Ito's palette, safe for colour-blind readers.
 PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#222222", "#B8A800", "#8a8a8a"]
+SETTING = ["data", "profile", "iterations", "share_power"]
 SCORES = {"zero_shot_mean": "mean zero-shot accuracy", "i2t_r1": "image-to-text R@1"}
 
 
@@ -44,6 +45,11 @@ def line(axes, rows: pd.DataFrame, x: str, y: str, **style: object) -> None:
     axes.errorbar(values, points[:, 0], points[:, 1:].T, marker="o", capsize=3, lw=2, **style)
 
 
+def first_setting(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the data, profile and timetable of the first one."""
+    return rows[(rows[SETTING] == rows[SETTING].iloc[0]).all(axis=1)]
+
+
 def steps_of(rows: pd.DataFrame, column: str) -> np.ndarray:
     """(seeds, growth steps) from a column that lists one number per step."""
     return np.array([[float(value) for value in text.split()] for text in rows[column]])
@@ -51,7 +57,7 @@ def steps_of(rows: pd.DataFrame, column: str) -> np.ndarray:
 
 def growth_figure(rows: pd.DataFrame, path: Path) -> None:
     """Accuracy over growth steps and over FLOPs, all methods at equal FLOPs, for the first data source."""
-    rows = rows[(rows["data"] == rows["data"].iloc[0]) & (rows["profile"] == rows["profile"].iloc[0])]
+    rows = first_setting(rows)
     figure, panels = plt.subplots(2, 2, figsize=(12, 8.6), sharey="row", gridspec_kw={"wspace": 0.06, "hspace": 0.28})
     views = ["all", "flops", "last step"]
     for row, (column, label) in enumerate(
@@ -105,10 +111,9 @@ def against_growclip(rows: pd.DataFrame, grown: pd.DataFrame, column: str) -> di
 
 def growers_figure(rows: pd.DataFrame, path: Path) -> None:
     """GrowCLIP against every other grower, paired by seed."""
-    grown = pd.read_csv(path.with_name("growth.csv"))
-    rows = rows[(rows["data"] == rows["data"].iloc[0]) & (rows["profile"] == rows["profile"].iloc[0])]
-    same = [(grown[name] == rows[name].iloc[0]) for name in ("data", "profile", "iterations")]
-    grown = grown[(grown["method"] == "growclip") & same[0] & same[1] & same[2]]
+    rows, growth = first_setting(rows), pd.read_csv(path.with_name("growth.csv"))
+    same = (growth[SETTING] == rows[SETTING].iloc[0]).all(axis=1)
+    grown = growth[same & (growth["method"] == "growclip")]
     figure, panels = plt.subplots(1, 2, figsize=(12, 4.6), sharey=True, gridspec_kw={"wspace": 0.06})
     for axes, (column, label) in zip(panels, SCORES.items(), strict=True):
         forest(axes, against_growclip(rows, grown, column), f"GrowCLIP minus this grower, points of {label}")
@@ -199,8 +204,9 @@ def choice_figure(rows: pd.DataFrame, path: Path) -> None:
     for number, (_, part) in enumerate(chosen.groupby("data")):
         for side, colour in (("image", PALETTE[0]), ("text", PALETTE[1])):
             mean, low, high = centre(part[f"{side}_flops"] / 1e6)
-            right.bar(number + (-0.2 if side == "image" else 0.2), mean, 0.38, yerr=[[low], [high]], color=colour, capsize=4,
-                      label=f"{side} encoder" if not number else None)  # fmt: skip
+            x = number + (-0.2 if side == "image" else 0.2)
+            name = f"{side} encoder" if number == 0 else None
+            right.bar(x, mean, 0.38, yerr=[[low], [high]], color=colour, capsize=4, label=name)
     right.set_xticks(range(chosen["data"].nunique()), [f"{data} stream" for data, _ in chosen.groupby("data")])
     tidy(right, ylabel="added by the search, MFLOPs a pair", title="does the choice follow the data?")
     right.legend(frameon=False, fontsize=9)
@@ -223,8 +229,9 @@ def continual_figure(rows: pd.DataFrame, path: Path) -> None:
         points = [centre(part.loc[part["method"] == method, "zero_shot_mean"]) for method in methods]
         mean, low, high = np.array(points).T
         y = -np.arange(len(methods)) + offset
-        right.errorbar(mean, y, xerr=[low, high], fmt="D" if growing else "o", capsize=3, color=PALETTE[4 if growing else 0],
-                       label="growing" if growing else "fixed architecture")  # fmt: skip
+        style = {"fmt": "D", "color": PALETTE[4]} if growing else {"fmt": "o", "color": PALETTE[0]}
+        name = "growing" if growing else "fixed architecture"
+        right.errorbar(mean, y, xerr=[low, high], capsize=3, label=name, **style)
     right.set_yticks(-np.arange(len(methods)), methods)
     tidy(right, xlabel="final mean zero-shot accuracy")
     right.legend(frameon=False, fontsize=9)

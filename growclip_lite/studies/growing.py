@@ -8,61 +8,15 @@ has; in the view "last step" it spends what growing spent since the last pairs h
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
-from growclip_lite.architecture import Architecture, count_parameters
+from growclip_lite.architecture import Architecture
 from growclip_lite.checkpoint import load_model
 from growclip_lite.continual import Method
-from growclip_lite.evaluate import evaluate, forgetting, mean, zero_shot_all
 from growclip_lite.grow import Run, grow
-from growclip_lite.model import GrowCLIP
-from growclip_lite.peers import follow, iterations_for, train_fixed
+from growclip_lite.peers import costs, follow, iterations_for, train_fixed
 from growclip_lite.studies.jobs import Grid, Job
-from growclip_lite.studies.table import flat
-
-Plan = tuple[Architecture, ...]
-
-
-def listed(values) -> str:
-    """Numbers of the growth steps in one column."""
-    return " ".join(f"{value:.6g}" for value in values)
-
-
-def write_plan(plan: Plan) -> str:
-    return " ".join(",".join(map(str, architecture.sizes)) for architecture in plan)
-
-
-def read_plan(text: str) -> Plan:
-    return tuple(Architecture(*map(int, sizes.split(","))) for sizes in text.split())
-
-
-def scores_of(run: Run):
-    """Test scores after a growth step, and validation accuracy for choosing."""
-
-    def score(model: GrowCLIP, step: int) -> dict:
-        known = [mean(zero_shot_all(model, tasks)) for tasks in run.stream.step_tasks[:step] if tasks]
-        chosen_by = mean(zero_shot_all(model, run.stream.validation_tasks))
-        return evaluate(model, run.stream) | {"known_concepts": known, "validation_mean": chosen_by}
-
-    return score
-
-
-def row_of(model: GrowCLIP, plan: Plan, scores: list[dict], flops: list[int]) -> dict:
-    """One row about a whole stream: the last step's scores, and the curves over the growth steps."""
-    row = {
-        "architecture": str(model.architecture), "parameters": count_parameters(model.architecture, model.config),
-        "plan": write_plan(plan), **flat(scores[-1]), "validation_mean": scores[-1]["validation_mean"],
-        "train_flops": sum(flops), "steps_flops": listed(flops),
-        "steps_i2t_r1": listed(s["retrieval"]["i2t_r1"] for s in scores),
-    }  # fmt: skip
-    if scores[-1]["zero_shot"]:
-        row["steps_mean"] = listed(s["zero_shot_mean"] for s in scores)
-    known = [s["known_concepts"] for s in scores]
-    if known[-1]:
-        row |= {"forgetting": float(np.mean(forgetting(known))) if len(known) > 1 else 0.0}
-        row |= {"plasticity": float(np.mean([after[-1] for after in known])), "steps_known": listed(known[-1])}
-    return row
+from growclip_lite.studies.measures import Plan, listed, read_plan, row_of, scores_of, validation
 
 
 def grown(run: Run) -> dict:
@@ -71,8 +25,7 @@ def grown(run: Run) -> dict:
     steps = report["steps"]
     model = load_model(run.out / f"step_{len(steps)}")
     plan = tuple(Architecture.from_dict(entry["architecture"]) for entry in steps)
-    scores = [entry | {"validation_mean": None} for entry in steps]
-    scores[-1]["validation_mean"] = mean(zero_shot_all(model, run.stream.validation_tasks))
+    scores = [*steps[:-1], steps[-1] | {"validation_mean": validation(model, run.stream)}]
     flops = [entry["train_flops"] + entry["search"]["flops"] for entry in steps]
     searched = sum(entry["search"]["flops"] for entry in steps)
     trained = [run.train_config(entry["step"]).iterations for entry in steps]
@@ -92,17 +45,20 @@ def from_scratch(run: Run, architecture: Architecture, iterations: int | None, f
     """One architecture on all data; without `iterations`, as many as cost `flops`."""
     steps = len(run.stream.train)
     if iterations is None:
-        _, one = train_fixed(run, architecture, steps, 1, "one iteration")
-        iterations = max(round(flops / one["train_flops"]), 1)
+        iterations = max(round(flops / costs(run, (architecture,) * steps)[-1]), 1)
     model, cost = train_fixed(run, architecture, steps, iterations, "from scratch")
     row = row_of(model, (architecture,), [scores_of(run)(model, steps)], [cost["train_flops"]])
     return row | {"steps_iterations": listed([iterations])}
 
 
+def timetable(grid: Grid) -> dict[str, object]:
+    """Columns that tell rows of one data source and profile apart: all iterations, and how they are shared out."""
+    return {"iterations": grid.profile.iterations, "share_power": grid.profile.share_power}
+
+
 def grown_jobs(grid: Grid) -> list[Job]:
     """The main job, seed by seed. What other studies compare it with starts from its rows."""
-    iterations = grid.profile.iterations
-    return [grid.job(seed, grown, method="growclip", view="all", iterations=iterations) for seed in range(grid.seeds)]
+    return [grid.job(seed, grown, method="growclip", view="all", **timetable(grid)) for seed in range(grid.seeds)]
 
 
 def jobs(grid: Grid, grown_rows: pd.DataFrame) -> list[Job]:
@@ -112,7 +68,7 @@ def jobs(grid: Grid, grown_rows: pd.DataFrame) -> list[Job]:
         since_last = float(row.steps_flops.split()[-1])
 
         def job(work, *arguments, seed=row.seed, **setting) -> None:
-            found.append(grid.job(seed, work, *arguments, **setting, iterations=grid.profile.iterations))
+            found.append(grid.job(seed, work, *arguments, **setting, **timetable(grid)))
 
         for size, architecture in (("small", plan[0]), ("medium", plan[-2]), ("large", plan[-1])):
             fixed = (architecture,) * len(plan)

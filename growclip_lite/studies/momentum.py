@@ -8,17 +8,12 @@ a larger one, which is trained on all pairs. Held equal: architectures, data, it
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
-from pathlib import Path
 
 from growclip_lite.architecture import Architecture
-from growclip_lite.evaluate import mean, zero_shot_all
 from growclip_lite.grow import Run
-from growclip_lite.model import GrowCLIP
-from growclip_lite.peers import Growth, grow_once, train_fixed
-from growclip_lite.profiles import Profile
-from growclip_lite.studies.growing import listed, row_of, scores_of
-from growclip_lite.studies.jobs import Grid, Job, open_stream
+from growclip_lite.peers import grow_once
+from growclip_lite.studies.jobs import Grid, Job
+from growclip_lite.studies.one_step import growth_row, trained_before
 
 SMALL, LARGE = Architecture(2, 2, 1, 2, 1, 1), Architecture(2, 3, 1, 3, 1, 2)
 BEFORE = {"short": 0.1, "long": 0.6}  # iterations of the small architecture, as a share of the profile's
@@ -26,26 +21,6 @@ MOMENTA = {
     "A": (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0),  # share of the inherited weights
     "B": (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99),  # decay of the moving average; 0 is plain inheriting
 }
-
-
-@lru_cache(maxsize=1)
-def trained_before(source: str, profile: Profile, seed: int, architecture: Architecture, iterations: int) -> GrowCLIP:
-    """One architecture, trained on the pairs before the last growth step; jobs with the same one share it."""
-    run = Run(open_stream(source, profile.name, seed), profile, seed, Path())
-    return train_fixed(run, architecture, len(run.stream.train) - 1, iterations, "before growth")[0]
-
-
-def growth_row(run: Run, old: GrowCLIP, growth: Growth) -> dict:
-    """What one growth step brought, and what it made forget."""
-    steps = len(run.stream.train)
-    known = run.stream.step_tasks[steps - 2]
-    scores = scores_of(run)(growth.model, steps)
-    row = row_of(growth.model, (old.architecture, growth.model.architecture), [scores], [growth.train_flops])
-    was, now = (mean(zero_shot_all(model, known)) for model in (old, growth.model))
-    return row | {
-        "loss_before": growth.loss_before, "loss_grown": growth.loss_grown, "loss_after": growth.loss_after,
-        "curve": listed(growth.curve), "earlier_before": was, "earlier_after": now, "forgetting": was - now,
-    }  # fmt: skip
 
 
 def momentum_job(run: Run, source: str, iterations: int) -> dict:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from growclip_lite.errors import InputError
+from growclip_lite.profiles import LAPTOP, STUDY, Profile
 from growclip_lite.studies import capacity, ceilings, choice, continual, dimensions, growers, growing, momentum, sharing
 from growclip_lite.studies.figures import (
     capacity_figure,
@@ -70,3 +72,69 @@ def check_study(name: str) -> None:
     """Raises `InputError` for an unknown study."""
     if name not in STUDIES:
         raise InputError(f"There is no study {name!r}; choose one of {', '.join(STUDIES)}.")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of reproducing everything."""
+
+    study: str
+    source: str
+    profile: Profile
+    seeds: int
+
+    @property
+    def grid(self) -> Grid:
+        return Grid(self.source, self.profile, self.seeds)
+
+
+CIFAR = "data/cifar10"
+LATE = replace(STUDY, share_power=1.0)
+REPRODUCE = (
+    Stage("growth", "scenes", STUDY, 10), Stage("growers", "scenes", STUDY, 10),
+    Stage("growth", "scenes", LATE, 5), Stage("growers", "scenes", LATE, 5),
+    Stage("momentum", "scenes", STUDY, 5), Stage("dimensions", "scenes", STUDY, 5),
+    Stage("sharing", "scenes", STUDY, 5), Stage("choice", "scenes", STUDY, 10), Stage("continual", "scenes", STUDY, 5),
+    Stage("growth", "emoji", STUDY, 5), Stage("growers", "emoji", STUDY, 5),
+    Stage("growth", CIFAR, STUDY, 5), Stage("growers", CIFAR, STUDY, 5),
+    Stage("growth", "scenes", LAPTOP, 5),
+)  # fmt: skip
+
+
+def at_hand(stage: Stage) -> bool:
+    """Built-in data always are; CIFAR-10 is where `data_scripts/prepare_cifar10.py` has made its folder."""
+    return "/" not in stage.source or Path(stage.source).is_dir()
+
+
+def expected_seconds(stage: Stage, measured: Path, folder: Path) -> float:
+    """Seconds on one thread that are still to come, from what the measured table took; NaN where it has no rows."""
+    key = {"data": Path(stage.source).name, "profile": stage.profile.name}
+    if STUDIES[stage.study].starts_grown and stage.study != "choice":
+        key |= growing.timetable(stage.grid)
+    before, here = (rows_of(place / f"{stage.study}.csv", key) for place in (measured, folder))
+    if not len(before):
+        return float("nan")
+    whole = before["seconds"].sum() * stage.seeds / before["seed"].nunique()
+    return max(whole - (here["seconds"].sum() if len(here) else 0.0), 0.0)
+
+
+def describe_plan(measured: Path, folder: Path, workers: int) -> str:
+    """What is going to be run, and how long it will take on this many workers."""
+    lines, total = (
+        [f"{'study':<12}{'data':<14}{'profile':<9}{'seeds':>5}  hours to come, {workers} jobs side by side"],
+        0.0,
+    )
+    for stage in REPRODUCE:
+        hours = expected_seconds(stage, measured, folder) / 3600 / workers
+        told = "not measured before" if math.isnan(hours) else f"{hours:.1f}"
+        told = told if at_hand(stage) else "skipped: make the folder with data_scripts/prepare_cifar10.py"
+        total += 0.0 if math.isnan(hours) or not at_hand(stage) else hours
+        lines.append(f"{stage.study:<12}{stage.source:<14}{stage.profile.name:<9}{stage.seeds:>5}  {told}")
+    return "\n".join([*lines, f"{'in all':<40}  {total:.1f}"])
+
+
+def reproduce(folder: Path, workers: int) -> None:
+    """Runs all studies; what is in `folder` already is not run again."""
+    for stage in REPRODUCE:
+        if at_hand(stage):
+            run_study(stage.study, stage.grid, folder, workers)

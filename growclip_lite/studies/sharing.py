@@ -13,8 +13,8 @@ from growclip_lite.architecture import Architecture
 from growclip_lite.evaluate import embed_images, embed_texts
 from growclip_lite.grow import Run
 from growclip_lite.peers import train_fixed
-from growclip_lite.studies.growing import row_of, scores_of
 from growclip_lite.studies.jobs import Grid, Job
+from growclip_lite.studies.measures import row_of, scores_of
 
 DEPTH, WIDTH = 5, 2
 SHARED = range(5)

@@ -11,6 +11,7 @@ from growclip_lite.grow import versions
 from growclip_lite.profiles import Profile
 
 PACKAGE = Path(__file__).resolve().parent.parent
+RESULTS = PACKAGE.parent / "results"  # the tables that come with the project
 
 
 def provenance(profile: Profile) -> dict[str, str]:

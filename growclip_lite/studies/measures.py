@@ -1,0 +1,65 @@
+"""Rows: what a study writes down about a trained model, and about a whole stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from growclip_lite.architecture import Architecture, count_parameters
+from growclip_lite.data.stream import Stream
+from growclip_lite.evaluate import evaluate, forgetting, mean, retrieval, zero_shot_all
+from growclip_lite.grow import Run
+from growclip_lite.model import GrowCLIP
+from growclip_lite.studies.table import flat
+
+Plan = tuple[Architecture, ...]
+
+
+def listed(values: Iterable[float]) -> str:
+    """Numbers of the growth steps in one column."""
+    return " ".join(f"{value:.6g}" for value in values)
+
+
+def write_plan(plan: Plan) -> str:
+    return " ".join(",".join(map(str, architecture.sizes)) for architecture in plan)
+
+
+def read_plan(text: str) -> Plan:
+    return tuple(Architecture(*map(int, sizes.split(","))) for sizes in text.split())
+
+
+def validation(model: GrowCLIP, stream: Stream) -> float:
+    """What settings are chosen by: accuracy on the validation tasks; without any, R@1 on validation pairs."""
+    accuracy = mean(zero_shot_all(model, stream.validation_tasks))
+    return retrieval(model, stream.validation[-1])["i2t_r1"] if accuracy is None else accuracy
+
+
+def scores_of(run: Run) -> Callable[[GrowCLIP, int], dict]:
+    """Test scores after a growth step, and the validation score."""
+
+    def score(model: GrowCLIP, step: int) -> dict:
+        known = [mean(zero_shot_all(model, tasks)) for tasks in run.stream.step_tasks[:step] if tasks]
+        return evaluate(model, run.stream) | {"known_concepts": known, "validation_mean": validation(model, run.stream)}
+
+    return score
+
+
+def row_of(model: GrowCLIP, plan: Plan, scores: Sequence[dict], flops: Sequence[int]) -> dict:
+    """One row about a whole stream: the last step's scores, and the curves over the growth steps."""
+    row = {
+        "architecture": str(model.architecture), "parameters": count_parameters(model.architecture, model.config),
+        "plan": write_plan(plan), **flat(scores[-1]), "validation_mean": scores[-1]["validation_mean"],
+        "train_flops": sum(flops), "steps_flops": listed(flops),
+        "steps_i2t_r1": listed(s["retrieval"]["i2t_r1"] for s in scores),
+    }  # fmt: skip
+    if scores[-1]["zero_shot"]:
+        row["steps_mean"] = listed(s["zero_shot_mean"] for s in scores)
+    known = [s["known_concepts"] for s in scores]
+    if known[-1]:
+        row |= {"forgetting": float(np.mean(forgetting(known))) if len(known) > 1 else 0.0}
+        row |= {
+            "plasticity": float(np.mean([after[-1] for after in known])),
+            "steps_known": listed(map(np.mean, known)),
+        }
+    return row
