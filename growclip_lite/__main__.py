@@ -142,6 +142,12 @@ def run_study(args: argparse.Namespace) -> None:
     print(f"Wrote {run_study(args.name, grid, Path(args.results), args.workers or default_workers())}.")
 
 
+def run_claims(args: argparse.Namespace) -> None:
+    from growclip_lite.studies.claims import full_table, main_table, scores_table, short_table
+
+    print("\n\n".join(make(Path(args.results)) for make in (short_table, full_table, scores_table, main_table)))
+
+
 def run_reproduce(args: argparse.Namespace) -> None:
     from growclip_lite.studies.claims import full_table
     from growclip_lite.studies.jobs import default_workers
@@ -250,6 +256,9 @@ def parser() -> argparse.ArgumentParser:
     command = add("reproduce", run_reproduce, "Run all studies anew and print what they say about the paper's claims.")
     command.add_argument("--plan", action="store_true", help="only say what would be run, and for how long")
     add_results(command, "runs/reproduce")
+
+    command = add("claims", run_claims, "Print what the tables say about the paper's claims, as Markdown.")
+    command.add_argument("--results", default="results", help="folder of the tables")
 
     command = add("bench", run_bench, "Measure speed, side by side with open_clip and transformers.")
     command.add_argument(

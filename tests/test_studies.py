@@ -25,7 +25,7 @@ from growclip_lite.grow import Run
 from growclip_lite.peers import costs, follow, grow_once, iterations_for, train_fixed
 from growclip_lite.profiles import get_profile
 from growclip_lite.studies import capacity, jobs
-from growclip_lite.studies.claims import full_table, main_table, short_table
+from growclip_lite.studies.claims import full_table, main_table, scores_table, short_table, tried_table
 from growclip_lite.studies.jobs import Grid
 from growclip_lite.studies.run import check_study, run_study
 from growclip_lite.studies.statistics import difference, holm, paired, verdict
@@ -279,10 +279,24 @@ def table(name: str) -> pd.DataFrame:
     return pd.read_csv(ROOT / "results" / name)
 
 
-def test_readmes_results_are_those_of_the_table():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    block = readme.split("<!-- results -->")[1].split("<!-- /results -->")[0].strip()
-    assert block == main_table(ROOT / "results")
+def block(path: str, name: str) -> str:
+    text = (ROOT / path).read_text(encoding="utf-8")
+    return text.split(f"<!-- {name} -->")[1].split(f"<!-- /{name} -->")[0].strip()
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "make"),
+    [
+        ("README.md", "results", main_table),
+        ("README.md", "claims", short_table),
+        ("results/README.md", "claims", full_table),
+        ("results/README.md", "scores", scores_table),
+        ("results/README.md", "tried", tried_table),
+    ],
+)
+def test_the_readmes_tables_are_computed_from_the_rows(path, name, make):
+    """`growclip claims` prints them."""
+    assert block(path, name) == make(ROOT / "results")
 
 
 def test_readmes_speeds_are_those_of_the_tables():
@@ -290,8 +304,7 @@ def test_readmes_speeds_are_those_of_the_tables():
     keys = pd.concat([table(path.name)[["machine", "profile"]] for path in (ROOT / "results").glob("bench_*.csv")])
     reports = [bench_table(ROOT / "results", key) for key in keys.drop_duplicates().to_dict("records")]
     measured = {line for text in reports for line in text.splitlines()}
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    lines = readme.split("<!-- bench -->")[1].split("<!-- /bench -->")[0].strip().splitlines()
+    lines = block("README.md", "bench").splitlines()
     assert len(lines) > 10 and set(lines) <= measured
 
 

@@ -252,7 +252,8 @@ def capacity_figure(rows: pd.DataFrame, path: Path) -> None:
             axes.plot(x, y["mean"], "o-", color=colour, lw=2.5, label=f"{sizes[name] / 1e6:.2f} M ({name})")
             axes.fill_between(x, y["min"], y["max"], color=colour, alpha=0.2, lw=0)
         budgets = sorted({2.0 ** round(math.log2(flops / 1e12)) for flops in rows[rows["step"] == step]["train_flops"]})
-        axes.axhline(rows["chance"].iloc[0], color=GREY, ls=":", lw=1.5, label="chance (last step's classes)")
+        chance = rows.loc[rows["step"] == step, "chance"].mean()
+        axes.axhline(chance, color=GREY, ls=":", lw=1.5, label="chance")
         title = f"{step} growth step's data and concepts"
         tidy(axes, xscale="log", xlabel="training, TFLOPs", title=title, ylim=(0, 1))
         axes.set_xticks(budgets, [f"{budget:g}" for budget in budgets])

@@ -20,7 +20,7 @@ from growclip_lite.studies.measures import Plan, read_plan
 GROWERS = {
     "random": {"operator": "random"},
     "plain inheriting": {"operator": "corner", "momentum": 1.0},
-    "PIM": {"operator": "corner", "momentum": 0.8},
+    "PIM": {"operator": "corner", "momentum": 0.9},
     "momentum growth": {"operator": "corner", "momentum": 0.99, "reading": "B"},
     "Net2Net": {"operator": "net2net", "momentum": 1.0},
     "bert2BERT": {"operator": "aki", "momentum": 1.0},

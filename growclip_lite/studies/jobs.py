@@ -6,6 +6,7 @@ A job runs on one thread (of the CPU), so that its result does not depend on how
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
@@ -78,6 +79,7 @@ def perform(job: Job) -> dict:
         folder = Path("runs/study") / about["commit"] / "-".join(str(value) for value in job.key.values())
         begin = time.monotonic()
         row = job.work(Run(stream, job.profile, job.seed, folder), *job.arguments)
+        shutil.rmtree(folder, ignore_errors=True)  # what a resumed job would have gone on from
         return job.key | row | {"seconds": time.monotonic() - begin} | about
 
 
