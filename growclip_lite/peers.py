@@ -112,12 +112,13 @@ def train_by(
     penalty: Penalty | None,
 ) -> GrowCLIP:  # fmt: skip
     """Trains in place by a continual-learning method; returns the model that the next growth step inherits from."""
-    start = copy.deepcopy(model)
     if method.schedule != "infinite":
+        start = copy.deepcopy(model)
         state = fit(model, data, settings, run.seed_of(step), penalty=penalty, title=f"step {step}")
-        with torch.no_grad():
-            for weight, old in zip(model.parameters(), start.parameters(), strict=True):
-                weight.lerp_(old, method.averaged)
+        if step > 1:  # before the first step there is nothing to keep
+            with torch.no_grad():
+                for weight, old in zip(model.parameters(), start.parameters(), strict=True):
+                    weight.lerp_(old, method.averaged)
         return delivered(model, state)
     # What is annealed is delivered; the next step goes on from before, at the rate that it had, without a warm-up.
     settings = replace(settings, warmup=settings.warmup if step == 1 else 0)

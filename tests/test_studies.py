@@ -17,7 +17,7 @@ from growclip_lite import peers
 from growclip_lite.architecture import Architecture, ModelConfig, training_flops
 from growclip_lite.bench.report import table as bench_table
 from growclip_lite.ceilings import ceilings, question
-from growclip_lite.continual import METHODS, Teachers, lwf, mulki, vr_lwf, zscl
+from growclip_lite.continual import METHODS, Method, Teachers, lwf, mulki, vr_lwf, zscl
 from growclip_lite.data.scene_tasks import TASK_NAMES
 from growclip_lite.data.stream import Task
 from growclip_lite.errors import InputError
@@ -226,6 +226,18 @@ def test_every_continual_method_trains_on_new_pairs_only_and_grows_too(name, tmp
     assert set(sizes) == ({32, 64, 96} if name == "replay" else {32})
     assert trail.model.architecture == plan[-1]
     assert all(torch.isfinite(weight).all() for weight in trail.model.state_dict().values())
+
+
+def test_averaging_keeps_a_share_of_the_weights_from_before_the_step(tmp_path):
+    run = Run(tiny_stream(steps=2), tiny_profile(growth_steps=2), 0, tmp_path)
+    plan, models = [Architecture(1, 1, 1, 1, 1, 1)] * 2, {}
+    for share in (0.0, 0.5, 1.0):
+        trail = follow(run, plan, [4, 4], lambda model, step: {}, Method(averaged=share))
+        models[share] = trail.model.state_dict()
+    for name, weight in models[0.5].items():
+        torch.testing.assert_close(weight, (models[0.0][name] + models[1.0][name]) / 2)
+    alone = follow(run, plan[:1], [4], lambda model, step: {}, Method(averaged=1.0)).model.state_dict()
+    assert torch.equal(alone["image_projection"], models[1.0]["image_projection"])  # trained, and then kept
 
 
 @pytest.mark.parametrize("penalty", [lwf, vr_lwf, zscl, mulki])

@@ -144,20 +144,21 @@ def on_sharing(folder: Path) -> Iterator[Finding]:
 
 
 def on_dimensions(folder: Path) -> Iterator[Finding]:
-    """C4: the best and the worst single dimension against balanced growth."""
+    """C4: every dimension alone against balanced growth."""
     rows = read(folder, "dimensions")
     if not len(rows):
         return
-    balanced, where = rows[rows["growth"] == "balanced"], str(rows["data"].iloc[0])
-    none = rows[rows["growth"] == "none"]
-    yield Finding(
-        "C4", where, "balanced growth - no growth", "iterations", paired(balanced, none, ZERO_SHOT), "dimensions"
-    )
+    none, where = rows[rows["growth"] == "none"], str(rows["data"].iloc[0])
     for equal, held in (("flops", "added FLOPs"), ("parameters", "added parameters")):
-        for name, part in rows[rows["equal"] == equal].groupby("growth", sort=False):
-            if name != "balanced":
-                what = f"{str(name).replace('_', ' ')} alone - balanced"
-                yield Finding("C4", where, what, f"{held}, iterations", paired(part, balanced, ZERO_SHOT), "dimensions")
+        same = rows[rows["equal"] == equal]
+        balanced, alone = same[same["growth"] == "balanced"], same[same["growth"] != "balanced"]
+        for name, part in alone.groupby("growth", sort=False):
+            what = f"{str(name).replace('_', ' ')} alone - balanced"
+            found = paired(part, balanced, ZERO_SHOT)
+            yield Finding("C4", where, what, f"{held}, iterations", found, "dimensions")
+        yield Finding(
+            "C4", where, "balanced - no growth", "iterations", paired(balanced, none, ZERO_SHOT), "dimensions"
+        )
 
 
 def on_momentum(folder: Path) -> Iterator[Finding]:

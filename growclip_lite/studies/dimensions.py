@@ -1,14 +1,18 @@
 """Study 4 (claim C4): which dimension to grow. One growth step, the last, from one and the same trained base.
 
-Growing all six dimensions by a unit sets the cost; a single dimension grows until it has added as many
-FLOPs, or as many parameters, as near as whole units allow. Held equal: data, batches and iterations.
-A map of image depth and width goes with it.
+A unit of image width, the dearest single unit, sets the cost; every dimension alone grows until it has added
+as many FLOPs, or as many parameters, as near as whole units allow. Balanced growth spends as much on a unit
+of as many dimensions as that pays for. Held equal: data, batches and iterations. A map of image depth and
+width goes with it.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
+
+import numpy as np
 
 from growclip_lite.architecture import Architecture, ModelConfig, count_parameters, forward_flops
 from growclip_lite.grow import Run
@@ -16,9 +20,9 @@ from growclip_lite.peers import grow_once
 from growclip_lite.studies.jobs import Grid, Job
 from growclip_lite.studies.one_step import growth_row, trained_before
 
-BASE = Architecture(2, 2, 1, 2, 1, 1)
+BASE = Architecture(1, 2, 1, 2, 1, 1)
 BEFORE = 0.5  # iterations of the base, as a share of the profile's
-MAP = 4  # image depths and widths on the map, the base's included
+MAP = 3  # image depths and widths on the map, the base's included
 TYPICAL_VOCABULARY = 1_000  # for costs only; the words of the data are known later
 
 Cost = Callable[[Architecture, ModelConfig], int]
@@ -28,9 +32,11 @@ def widened(base: Architecture, dimension: str, units: int) -> Architecture:
     return replace(base, **{dimension: getattr(base, dimension) + units})
 
 
-def balanced(base: Architecture) -> Architecture:
-    """Every dimension one unit larger."""
-    return Architecture(*(size + 1 for size in base.sizes))
+def balanced(base: Architecture, target: int, cost: Cost, config: ModelConfig) -> Architecture:
+    """One unit more in as many dimensions as cost at most a twentieth more than `target`; of these the dearest."""
+    candidates = [Architecture(*map(int, np.add(base.sizes, added))) for added in itertools.product(*[range(2)] * 6)]
+    allowed = [architecture for architecture in candidates if cost(architecture, config) <= 1.05 * target]
+    return max(allowed, key=lambda a: (sum(a.sizes), cost(a, config)))
 
 
 def grown_alone(base: Architecture, dimension: str, target: int, cost: Cost, config: ModelConfig) -> Architecture:
@@ -43,9 +49,10 @@ def settings(grid: Grid) -> list[tuple[str, str, Architecture]]:
     """What is held equal, the name of the growth, and the architecture."""
     p = grid.profile
     config = ModelConfig(p.image_size, p.patch_size, p.context_length, TYPICAL_VOCABULARY, p.embed_dim)
-    found = [("nothing", "none", BASE), ("flops", "balanced", balanced(BASE))]
+    found = [("nothing", "none", BASE)]
     for equal, cost in (("flops", forward_flops), ("parameters", count_parameters)):
-        target = cost(balanced(BASE), config)
+        target = cost(widened(BASE, "image_width", 1), config)
+        found.append((equal, "balanced", balanced(BASE, target, cost, config)))
         found += [(equal, name, grown_alone(BASE, name, target, cost, config)) for name in BASE.to_dict()]
     for depth in range(MAP):
         for width in range(MAP):

@@ -144,11 +144,9 @@ def dimensions_figure(rows: pd.DataFrame, path: Path) -> None:
     """Gain by grown dimension at equal added FLOPs and parameters, and the map of image depth and width."""
     base = rows[rows["growth"] == "none"].set_index("seed")
     figure, panels = plt.subplots(1, 3, figsize=(16, 4.8), gridspec_kw={"wspace": 0.42})
-    balanced = rows[rows["growth"] == "balanced"]
     for axes, equal in zip(panels, ("flops", "parameters"), strict=False):
-        part = pd.concat([balanced, rows[(rows["equal"] == equal) & (rows["growth"] != "balanced")]])
         gains = {}
-        for name, mine in part.groupby("growth", sort=False):
+        for name, mine in rows[rows["equal"] == equal].groupby("growth", sort=False):
             mean, low, high = centre(100 * (mine.set_index("seed")["zero_shot_mean"] - base["zero_shot_mean"]).dropna())
             gains[name.replace("_", " ")] = (mean, mean - low, mean + high)
         forest(axes, gains, f"points of mean zero-shot over no growth,\nequal added {equal.replace('flops', 'FLOPs')}")

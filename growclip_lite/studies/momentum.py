@@ -15,7 +15,7 @@ from growclip_lite.peers import grow_once
 from growclip_lite.studies.jobs import Grid, Job
 from growclip_lite.studies.one_step import growth_row, trained_before
 
-SMALL, LARGE = Architecture(2, 2, 1, 2, 1, 1), Architecture(2, 3, 1, 3, 1, 2)
+SMALL, LARGE = Architecture(1, 2, 1, 2, 1, 1), Architecture(2, 2, 1, 2, 1, 2)
 BEFORE = {"short": 0.1, "long": 0.6}  # iterations of the small architecture, as a share of the profile's
 MOMENTA = {
     "A": (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0),  # share of the inherited weights
