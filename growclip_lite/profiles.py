@@ -60,7 +60,7 @@ LAPTOP = Profile(
 )  # fmt: skip
 
 STUDY = replace(
-    LAPTOP, name="study", task_pictures=400, start=Architecture(1, 2, 1, 1, 1, 1), iterations=1_000, share_power=0.0,
+    LAPTOP, name="study", task_pictures=400, start=Architecture(1, 2, 1, 1, 1, 1), iterations=1_000, share_power=1.0,
 )  # fmt: skip
 
 SMOKE = replace(

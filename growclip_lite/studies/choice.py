@@ -31,7 +31,7 @@ BEFORE = 0.25  # iterations before the hard pairs come, as a share of the profil
 SIDES = {"image": ("image_depth", "image_width"), "text": ("text_depth", "text_width")}
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=16)
 def trained_along(source: str, profile: Profile, seed: int, plan: Plan, iterations: tuple[int, ...]) -> GrowCLIP:
     """A plan up to the last growth step but one; jobs with the same one share it."""
     run = Run(open_stream(source, profile.name, seed), profile, seed, Path())

@@ -21,7 +21,7 @@ from growclip_lite.studies.jobs import Grid, Job
 from growclip_lite.studies.one_step import growth_row, trained_before
 
 BASE = Architecture(1, 2, 1, 2, 1, 1)
-BEFORE = 0.5  # iterations of the base, as a share of the profile's
+BEFORE = 0.4  # iterations of the base, as a share of the profile's
 MAP = 3  # image depths and widths on the map, the base's included
 TYPICAL_VOCABULARY = 1_000  # for costs only; the words of the data are known later
 
@@ -68,9 +68,10 @@ def dimension_job(run: Run, source: str, architecture: Architecture, iterations:
 
 
 def jobs(grid: Grid) -> list[Job]:
+    """Setting by setting, the map last, so that an unfinished table is worth reading."""
     iterations = round(BEFORE * grid.profile.iterations)
     return [
         grid.job(seed, dimension_job, grid.source, architecture, iterations, equal=equal, growth=name)
-        for seed in range(grid.seeds)
         for equal, name, architecture in settings(grid)
+        for seed in range(grid.seeds)
     ]

@@ -15,7 +15,7 @@ from growclip_lite.studies.jobs import open_stream
 from growclip_lite.studies.measures import listed, row_of, scores_of
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=16)
 def trained_before(source: str, profile: Profile, seed: int, architecture: Architecture, iterations: int) -> GrowCLIP:
     """One architecture, trained on the pairs before the last growth step; jobs with the same one share it."""
     run = Run(open_stream(source, profile.name, seed), profile, seed, Path())

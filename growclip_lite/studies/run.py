@@ -89,10 +89,10 @@ class Stage:
 
 
 CIFAR = "data/cifar10"
-LATE = replace(STUDY, share_power=1.0)
+EVENLY = replace(STUDY, share_power=0.0)
 REPRODUCE = (
     Stage("growth", "scenes", STUDY, 10), Stage("growers", "scenes", STUDY, 10),
-    Stage("growth", "scenes", LATE, 5), Stage("growers", "scenes", LATE, 5),
+    Stage("growth", "scenes", EVENLY, 5), Stage("growers", "scenes", EVENLY, 5),
     Stage("momentum", "scenes", STUDY, 5), Stage("dimensions", "scenes", STUDY, 5),
     Stage("sharing", "scenes", STUDY, 5), Stage("choice", "scenes", STUDY, 10), Stage("continual", "scenes", STUDY, 5),
     Stage("growth", "emoji", STUDY, 5), Stage("growers", "emoji", STUDY, 5),

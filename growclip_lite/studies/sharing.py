@@ -18,7 +18,7 @@ from growclip_lite.studies.measures import row_of, scores_of
 
 DEPTH, WIDTH = 5, 2
 SHARED = range(5)
-ITERATIONS = 0.3  # as a share of the profile's
+ITERATIONS = 0.5  # as a share of the profile's
 
 
 def at_equal_flops(shared: int) -> Architecture:
@@ -48,6 +48,6 @@ def jobs(grid: Grid) -> list[Job]:
     return [
         grid.job(seed, sharing_job, make(shared), iterations, equal=equal, shared_depth=shared)
         for seed in range(grid.seeds)
-        for equal, make in (("flops", at_equal_flops), ("parameters", at_equal_parameters))
         for shared in SHARED
+        for equal, make in (("flops", at_equal_flops), ("parameters", at_equal_parameters))
     ]
