@@ -55,9 +55,9 @@ class Job:
         return {"data": data, "profile": self.profile.name, "seed": self.seed} | self.setting
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=5)
 def open_stream(source: str, profile: str, seed: int) -> Stream:
-    """The jobs of one seed come one after another, and share their stream."""
+    """Jobs of the same seed in the same process share their stream; drawn pairs are mapped from disk."""
     return load_stream(source, profile, seed)
 
 
