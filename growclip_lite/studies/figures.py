@@ -78,7 +78,8 @@ def growth_figure(rows: pd.DataFrame, path: Path) -> None:
                 else np.arange(1, scores.shape[1] + 1)
             )
             bars = np.array([centre(scores[:, t])[1:] for t in range(scores.shape[1])]).T
-            panels[row, 0].errorbar(steps, scores.mean(0), bars, capsize=3, **style)
+            beside = np.array(steps) + 0.05 * (number - 2)  # so that bars do not hide each other
+            panels[row, 0].errorbar(beside, scores.mean(0), bars, capsize=3, **style)
             panels[row, 1].errorbar(flops.mean(0), scores.mean(0), bars, capsize=3, **style)
         tidy(panels[row, 0], ylabel=label, xlabel="growth step")
         tidy(panels[row, 1], xlabel="training so far, TFLOPs (search included)")
@@ -197,6 +198,7 @@ def choice_figure(rows: pd.DataFrame, path: Path) -> None:
         ylabel="held-out loss at the end of the step",
         title="members of the growth space, trained alone",
     )
+    left.set_xticks(sorted(members["seed"].unique()))
     left.legend(frameon=False, fontsize=9)
     chosen = rows[rows["part"] == "choice"]
     for number, (_, part) in enumerate(chosen.groupby("data")):
@@ -222,7 +224,7 @@ def continual_figure(rows: pd.DataFrame, path: Path) -> None:
         )
     tidy(left, xlabel="forgetting (accuracy lost on earlier concepts)", ylabel="plasticity (accuracy on new concepts)",
          title="circles: fixed architecture; diamonds: growing")  # fmt: skip
-    left.legend(frameon=False, fontsize=8)
+    left.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3)
     for offset, (growing, part) in zip((0.12, -0.12), rows.groupby("growing"), strict=False):
         points = [centre(part.loc[part["method"] == method, "zero_shot_mean"]) for method in methods]
         mean, low, high = np.array(points).T
@@ -232,7 +234,7 @@ def continual_figure(rows: pd.DataFrame, path: Path) -> None:
         right.errorbar(mean, y, xerr=[low, high], capsize=3, label=name, **style)
     right.set_yticks(-np.arange(len(methods)), methods)
     tidy(right, xlabel="final mean zero-shot accuracy")
-    right.legend(frameon=False, fontsize=9)
+    right.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
     write(figure, path)
 
 
