@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -88,8 +89,11 @@ def run_jobs(path: Path, jobs: Sequence[Job], workers: int, title: str) -> None:
     missing = [job for job in jobs if not done(path, job.key)]
     os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is imported: no bars in the processes to be started
     rows = Parallel(n_jobs=workers, return_as="generator_unordered")(delayed(perform)(job) for job in missing)
-    for row in tqdm(rows, total=len(missing), desc=title, unit="job"):
-        add_row(path, row)
+    with warnings.catch_warnings():
+        # joblib restarts a process whose memory has grown, as the streams that it keeps make it, and says so.
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor")
+        for row in tqdm(rows, total=len(missing), desc=title, unit="job"):
+            add_row(path, row)
 
 
 def default_workers() -> int:

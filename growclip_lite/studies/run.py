@@ -120,17 +120,18 @@ def expected_seconds(stage: Stage, measured: Path, folder: Path) -> float:
 
 def describe_plan(measured: Path, folder: Path, workers: int) -> str:
     """What is going to be run, and how long it will take on this many workers."""
-    lines, total = (
-        [f"{'study':<12}{'data':<14}{'profile':<9}{'seeds':>5}  hours to come, {workers} jobs side by side"],
-        0.0,
-    )
+    head = f"{'study':<12}{'data':<14}{'profile':<9}{'share power':>11}{'seeds':>6}  hours to come, {workers} jobs side by side"
+    lines, total = [head], 0.0
     for stage in REPRODUCE:
         hours = expected_seconds(stage, measured, folder) / 3600 / workers
         told = "not measured before" if math.isnan(hours) else f"{hours:.1f}"
         told = told if at_hand(stage) else "skipped: make the folder with data_scripts/prepare_cifar10.py"
         total += 0.0 if math.isnan(hours) or not at_hand(stage) else hours
-        lines.append(f"{stage.study:<12}{stage.source:<14}{stage.profile.name:<9}{stage.seeds:>5}  {told}")
-    return "\n".join([*lines, f"{'in all':<40}  {total:.1f}"])
+        lines.append(
+            f"{stage.study:<12}{stage.source:<14}{stage.profile.name:<9}"
+            f"{stage.profile.share_power:>11g}{stage.seeds:>6}  {told}"
+        )
+    return "\n".join([*lines, f"{'in all':<52}  {total:.1f}"])
 
 
 def reproduce(folder: Path, workers: int) -> None:
