@@ -162,7 +162,7 @@ def test_iterations_are_refused_where_they_mean_nothing(tmp_path: Path, capsys):
 def test_the_plan_of_reproducing_tells_hours_and_runs_nothing(tmp_path: Path, capsys):
     assert main(["reproduce", "--plan", "--results", str(tmp_path), "--workers", "2"]) == 0
     told = capsys.readouterr().out.splitlines()
-    assert "2 jobs side by side" in told[0] and told[-1].startswith("in all") and not list(tmp_path.iterdir())
+    assert "hours, 2 jobs side by side" in told[0] and told[-1].startswith("in all") and not list(tmp_path.iterdir())
     assert sum(line.startswith("growth") for line in told) >= 3
 
 

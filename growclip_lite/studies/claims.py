@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from growclip_lite.studies.statistics import Difference, holm, paired, verdict
+from growclip_lite.studies.table import SETTING, first_setting
 
 # What the paper's abstract reports.
 REPORTED = {
@@ -56,6 +57,12 @@ def read(folder: Path, study: str, **key: object) -> pd.DataFrame:
     return rows
 
 
+def read_first(folder: Path, study: str) -> pd.DataFrame:
+    """The rows of a study at the data, profile and timetable of its first row."""
+    rows = read(folder, study)
+    return first_setting(rows) if len(rows) else rows
+
+
 def best(rows: pd.DataFrame, by: str) -> tuple[object, pd.DataFrame]:
     """The value of column `by` with the highest mean validation accuracy over seeds, and its rows."""
     name = rows.groupby(by, sort=False)["validation_mean"].mean().idxmax()
@@ -65,8 +72,7 @@ def best(rows: pd.DataFrame, by: str) -> tuple[object, pd.DataFrame]:
 def settings(folder: Path) -> list[dict[str, object]]:
     """Data, profile and timetable of every grown run in the tables."""
     grown = read(folder, "growth", method="growclip")
-    columns = ["data", "profile", "iterations", "share_power"]
-    return grown[columns].drop_duplicates().to_dict("records") if len(grown) else []
+    return grown[SETTING].drop_duplicates().to_dict("records") if len(grown) else []
 
 
 def along_the_way(rows: pd.DataFrame) -> pd.DataFrame:
@@ -133,7 +139,7 @@ def on_search(folder: Path) -> Iterator[Finding]:
 
 def on_sharing(folder: Path) -> Iterator[Finding]:
     """C3: shared depths against none."""
-    rows = read(folder, "sharing")
+    rows = read_first(folder, "sharing")
     for equal, part in rows.groupby("equal") if len(rows) else []:
         none, shared = part[part["shared_depth"] == 0], part[part["shared_depth"] > 0]
         depth, its = best(shared, "shared_depth")
@@ -145,7 +151,7 @@ def on_sharing(folder: Path) -> Iterator[Finding]:
 
 def on_dimensions(folder: Path) -> Iterator[Finding]:
     """C4: every dimension alone against balanced growth."""
-    rows = read(folder, "dimensions")
+    rows = read_first(folder, "dimensions")
     if not len(rows):
         return
     none, where = rows[rows["growth"] == "none"], str(rows["data"].iloc[0])
@@ -163,7 +169,7 @@ def on_dimensions(folder: Path) -> Iterator[Finding]:
 
 def on_momentum(folder: Path) -> Iterator[Finding]:
     """C5: the best momentum against plain inheriting and random weights; growers' PIM against both."""
-    rows = read(folder, "momentum")
+    rows = read_first(folder, "momentum")
     for before, part in rows.groupby("before") if len(rows) else []:
         where, a = f"{part['data'].iloc[0]}, {before} training before", part[part["reading"] == "A"]
         name, its = best(a[(a["momentum"] > 0) & (a["momentum"] < 1)], "momentum")
@@ -188,7 +194,7 @@ def on_momentum(folder: Path) -> Iterator[Finding]:
 
 def on_continual(folder: Path) -> Iterator[Finding]:
     """Beside the claims: growing and continual-learning methods, on new pairs only."""
-    rows = read(folder, "continual")
+    rows = read_first(folder, "continual")
     rows = rows[rows["method"] != "replay"] if len(rows) else rows
     if len(rows):
         (fixed_name, fixed), (grown_name, grown) = (best(rows[rows["growing"] == g], "method") for g in (False, True))

@@ -11,7 +11,7 @@ import pandas as pd
 
 from growclip_lite.continual import METHODS
 from growclip_lite.grow import Run
-from growclip_lite.studies.growing import along, timetable
+from growclip_lite.studies.growing import along
 from growclip_lite.studies.jobs import Grid, Job
 from growclip_lite.studies.measures import Plan, read_plan
 
@@ -26,6 +26,6 @@ def jobs(grid: Grid, grown_rows: pd.DataFrame) -> list[Job]:
         plan, iterations = read_plan(row.plan), tuple(map(int, row.steps_iterations.split()))
         for growing, architectures in ((False, plan[-1:] * len(plan)), (True, plan)):
             for method in METHODS:
-                setting = {"method": method, "growing": growing} | timetable(grid)
+                setting = {"method": method, "growing": growing}
                 found.append(grid.job(row.seed, continual_job, architectures, iterations, method, **setting))
     return found

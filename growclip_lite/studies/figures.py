@@ -11,10 +11,10 @@ import pandas as pd
 
 from growclip_lite.plots import GREY, plt
 from growclip_lite.studies.statistics import difference
+from growclip_lite.studies.table import SETTING, first_setting
 
 # Okabe and Ito's palette, safe for colour-blind readers.
 PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#222222", "#B8A800", "#8a8a8a"]
-SETTING = ["data", "profile", "iterations", "share_power"]
 SCORES = {"zero_shot_mean": "mean zero-shot accuracy", "i2t_r1": "image-to-text R@1"}
 
 
@@ -43,11 +43,6 @@ def line(axes, rows: pd.DataFrame, x: str, y: str, **style: object) -> None:
     values = sorted(rows[x].unique())
     points = np.array([centre(rows.loc[rows[x] == value, y]) for value in values])
     axes.errorbar(values, points[:, 0], points[:, 1:].T, marker="o", capsize=3, lw=2, **style)
-
-
-def first_setting(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows with the data, profile and timetable of the first one."""
-    return rows[(rows[SETTING] == rows[SETTING].iloc[0]).all(axis=1)]
 
 
 def steps_of(rows: pd.DataFrame, column: str) -> np.ndarray:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from growclip_lite.grow import Run
 from growclip_lite.peers import costs
-from growclip_lite.studies.growing import along, timetable
+from growclip_lite.studies.growing import along
 from growclip_lite.studies.jobs import Grid, Job
 from growclip_lite.studies.measures import Plan, read_plan
 
@@ -41,5 +41,5 @@ def jobs(grid: Grid, grown_rows: pd.DataFrame) -> list[Job]:
         plan, flops = read_plan(row.plan), tuple(map(float, row.steps_flops.split()))
         for name, changes in GROWERS.items():
             changed = replace(grid, profile=replace(grid.profile, **changes))
-            found.append(changed.job(row.seed, grower, plan, flops, method=name, **timetable(grid)))
+            found.append(changed.job(row.seed, grower, plan, flops, method=name))
     return found

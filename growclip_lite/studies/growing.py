@@ -51,14 +51,9 @@ def from_scratch(run: Run, architecture: Architecture, iterations: int | None, f
     return row | {"steps_iterations": listed([iterations])}
 
 
-def timetable(grid: Grid) -> dict[str, object]:
-    """Columns that tell rows of one data source and profile apart: all iterations, and how they are shared out."""
-    return {"iterations": grid.profile.iterations, "share_power": grid.profile.share_power}
-
-
 def grown_jobs(grid: Grid) -> list[Job]:
     """The main job, seed by seed. What other studies compare it with starts from its rows."""
-    return [grid.job(seed, grown, method="growclip", view="all", **timetable(grid)) for seed in range(grid.seeds)]
+    return [grid.job(seed, grown, method="growclip", view="all") for seed in range(grid.seeds)]
 
 
 def jobs(grid: Grid, grown_rows: pd.DataFrame) -> list[Job]:
@@ -68,7 +63,7 @@ def jobs(grid: Grid, grown_rows: pd.DataFrame) -> list[Job]:
         since_last = float(row.steps_flops.split()[-1])
 
         def job(work, *arguments, seed=row.seed, **setting) -> None:
-            found.append(grid.job(seed, work, *arguments, **setting, **timetable(grid)))
+            found.append(grid.job(seed, work, *arguments, **setting))
 
         for size, architecture in (("small", plan[0]), ("medium", plan[-2]), ("large", plan[-1])):
             fixed = (architecture,) * len(plan)

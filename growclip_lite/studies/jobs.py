@@ -26,6 +26,13 @@ from growclip_lite.profiles import Profile
 from growclip_lite.studies.table import add_row, done, provenance
 
 
+def place(source: str, profile: Profile) -> dict[str, object]:
+    """The columns that say which data and how much training: all iterations, and how they are shared out.
+    A folder is known by the last part of its path."""
+    p = profile
+    return {"data": Path(source).name, "profile": p.name, "iterations": p.iterations, "share_power": p.share_power}
+
+
 @dataclass(frozen=True)
 class Grid:
     """What every job of a study shares: the data source, the profile, and how many seeds."""
@@ -52,8 +59,7 @@ class Job:
     @property
     def key(self) -> dict[str, object]:
         """The columns that tell this row from all others of its table."""
-        data = Path(self.source).name  # a folder is known by the last part of its path
-        return {"data": data, "profile": self.profile.name, "seed": self.seed} | self.setting
+        return place(self.source, self.profile) | {"seed": self.seed} | self.setting
 
 
 @lru_cache(maxsize=5)

@@ -22,7 +22,7 @@ from growclip_lite.studies.figures import (
     momentum_figure,
     sharing_figure,
 )  # fmt: skip
-from growclip_lite.studies.jobs import Grid, Job, run_jobs
+from growclip_lite.studies.jobs import Grid, Job, place, run_jobs
 from growclip_lite.studies.table import rows_of
 
 
@@ -108,10 +108,8 @@ def at_hand(stage: Stage) -> bool:
 
 def expected_seconds(stage: Stage, measured: Path, folder: Path) -> float:
     """Seconds on one thread that are still to come, from what the measured table took; NaN where it has no rows."""
-    key = {"data": Path(stage.source).name, "profile": stage.profile.name}
-    if STUDIES[stage.study].starts_grown and stage.study != "choice":
-        key |= growing.timetable(stage.grid)
-    before, here = (rows_of(place / f"{stage.study}.csv", key) for place in (measured, folder))
+    key = place(stage.source, stage.profile)
+    before, here = (rows_of(where / f"{stage.study}.csv", key) for where in (measured, folder))
     if not len(before):
         return float("nan")
     whole = before["seconds"].sum() * stage.seeds / before["seed"].nunique()
@@ -120,7 +118,7 @@ def expected_seconds(stage: Stage, measured: Path, folder: Path) -> float:
 
 def describe_plan(measured: Path, folder: Path, workers: int) -> str:
     """What is going to be run, and how long it will take on this many workers."""
-    head = f"{'study':<12}{'data':<14}{'profile':<9}{'share power':>11}{'seeds':>6}  hours to come, {workers} jobs side by side"
+    head = f"{'study':<12}{'data':<14}{'profile':<9}{'share power':>11}{'seeds':>6}  hours, {workers} jobs side by side"
     lines, total = [head], 0.0
     for stage in REPRODUCE:
         hours = expected_seconds(stage, measured, folder) / 3600 / workers

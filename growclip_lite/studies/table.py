@@ -12,6 +12,7 @@ from growclip_lite.profiles import Profile
 
 PACKAGE = Path(__file__).resolve().parent.parent
 RESULTS = PACKAGE.parent / "results"  # the tables that come with the project
+SETTING = ["data", "profile", "iterations", "share_power"]
 
 
 def provenance(profile: Profile) -> dict[str, str]:
@@ -58,3 +59,8 @@ def write_table(path: Path, rows: pd.DataFrame) -> None:
 def add_row(path: Path, row: dict) -> None:
     rows = [pd.read_csv(path)] if path.exists() else []
     write_table(path, pd.concat([*rows, pd.DataFrame([row])]))
+
+
+def first_setting(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the data, profile and timetable of the first one."""
+    return rows[(rows[SETTING] == rows[SETTING].iloc[0]).all(axis=1)]
