@@ -140,9 +140,9 @@ def on_search(folder: Path) -> Iterator[Finding]:
 def on_sharing(folder: Path) -> Iterator[Finding]:
     """C3: shared depths against none."""
     rows = read_first(folder, "sharing")
+    none = rows[rows["shared_depth"] == 0] if len(rows) else rows
     for equal, part in rows.groupby("equal") if len(rows) else []:
-        none, shared = part[part["shared_depth"] == 0], part[part["shared_depth"] > 0]
-        depth, its = best(shared, "shared_depth")
+        depth, its = best(part[part["shared_depth"] > 0], "shared_depth")
         held = {"flops": "FLOPs", "parameters": "parameters"}[equal] + ", iterations"
         for column in (RECALL, ZERO_SHOT):
             what = f"best shared depth ({depth}) - none, {NAMES[column]}"

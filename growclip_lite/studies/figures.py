@@ -164,7 +164,8 @@ def sharing_figure(rows: pd.DataFrame, path: Path) -> None:
     columns = SCORES | {"modality_gap": "modality gap (distance of the means)"}
     figure, panels = plt.subplots(1, 3, figsize=(15, 4.4), gridspec_kw={"wspace": 0.26})
     for axes, (column, label) in zip(panels, columns.items(), strict=True):
-        for colour, (equal, part) in zip(PALETTE, rows.groupby("equal"), strict=False):
+        for colour, equal in zip(PALETTE, ("flops", "parameters"), strict=False):
+            part = rows[(rows["equal"] == equal) | (rows["shared_depth"] == 0)]
             line(axes, part, "shared_depth", column, color=colour, label=f"equal {equal.replace('flops', 'FLOPs')}")
         tidy(axes, xlabel="shared depth, blocks", ylabel=label, xticks=sorted(rows["shared_depth"].unique()))
     panels[0].legend(frameon=False)
