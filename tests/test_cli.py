@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -157,6 +158,17 @@ def test_a_real_process_ends_with_the_right_status(checkpoint: Path, tmp_path: P
 def test_iterations_are_refused_where_they_mean_nothing(tmp_path: Path, capsys):
     assert main(["study", "ceilings", "--iterations", "5", "--results", str(tmp_path)]) == 2
     assert "--iterations means nothing to ceilings" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_claims_need_tables_but_not_all_of_them(tmp_path: Path, capsys):
+    assert main(["claims", "--results", str(tmp_path)]) == 2
+    assert f"no table in {tmp_path}" in capsys.readouterr().err
+    rows = [{"data": "scenes", "iterations": 5, "method": m, "seed": 0, "zero_shot_mean": 0.5, "i2t_r1": 0.5}
+            for m in ("growclip", "from scratch")]  # fmt: skip
+    (tmp_path / "main.csv").write_text(pd.DataFrame(rows).to_csv(index=False))
+    assert main(["claims", "--results", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert "| C7 |" in told and "| scenes | 5 | 1 | 0.500 | 0.500 | 0.500 | not measured |" in told
 
 
 def test_the_plan_of_reproducing_tells_hours_and_runs_nothing(tmp_path: Path, capsys):

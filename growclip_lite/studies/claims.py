@@ -28,7 +28,7 @@ REPORTED = {
     "C6": "+2.3 points mean zero-shot over 9 tasks against existing methods",
     "C7": "+1.2 points image-to-text R@1 (Flickr30K)",
 }
-VERDICTS = ("supported", "undecided", "contradicted", "not measured")
+VERDICTS = ("supported", "undecided", "contradicted", "one seed only")
 ZERO_SHOT, RECALL = "zero_shot_mean", "i2t_r1"
 NAMES = {ZERO_SHOT: "zero-shot", RECALL: "image-to-text R@1"}
 
@@ -83,7 +83,7 @@ def along_the_way(rows: pd.DataFrame) -> pd.DataFrame:
 def place(setting: dict[str, object]) -> str:
     """Where something was measured, in words."""
     power = setting["share_power"]
-    share = {0: "equal steps", 1: "equal epochs"}.get(power, f"steps by |D|^{power:g}")
+    share = {0: "equal steps", 1: "equal epochs"}.get(power, f"steps by pairs ^ {power:g}")
     return f"{setting['data']}, {setting['profile']}, {share}"
 
 
@@ -278,7 +278,8 @@ def main_table(folder: Path) -> str:
         "| gain, points (95 %) |",
         "|---|---|---|---|---|---|---|",
     ]
-    for (data, iterations), rows in read(folder, "main").groupby(["data", "iterations"], sort=False):
+    every = read(folder, "main")
+    for (data, iterations), rows in every.groupby(["data", "iterations"], sort=False) if len(every) else []:
         grown, scratch = (rows[rows["method"] == method] for method in ("growclip", "from scratch"))
         gain = paired(grown, scratch, ZERO_SHOT)
         scores = [mean_and_deviation(part) for part in (grown[ZERO_SHOT], grown[RECALL], scratch[ZERO_SHOT])]
@@ -295,7 +296,8 @@ def tried_table(folder: Path) -> str:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     setting = ["kind", "plan", "share_power", "batch_size", "learning_rate"]
-    for (kind, plan, power, batch, rate), part in read(folder, "tried").groupby(setting, sort=False):
+    every = read(folder, "tried")
+    for (kind, plan, power, batch, rate), part in every.groupby(setting, sort=False) if len(every) else []:
         steps = plan.split()
         shown = steps[0] if len(set(steps)) == 1 else " → ".join(steps)
         scores = [f"{part[column].mean():.3f}" for column in ("validation_mean", "validation_i2t_r1")]

@@ -24,7 +24,7 @@ class Difference:
     seeds: int
 
     def __str__(self) -> str:
-        return f"{self.mean:+.1f} ({self.low:+.1f} to {self.high:+.1f})"
+        return f"{self.mean:+.1f}" + (f" ({self.low:+.1f} to {self.high:+.1f})" if self.seeds > 1 else "")
 
 
 def difference(values: Sequence[float]) -> Difference:
@@ -60,7 +60,7 @@ def holm(ps: Sequence[float]) -> list[float]:
 def verdict(found: Difference, corrected_p: float, least: float = 0.0) -> str:
     """Supported: the whole interval lies above `least`, and p after correction below 0.05; contradicted: below."""
     if found.seeds < 2:
-        return "not measured"
+        return "one seed only"
     if found.low > least and corrected_p < 0.05:
         return "supported"
     if found.high < least:
