@@ -29,7 +29,7 @@ from growclip_lite.studies.claims import full_table, main_table, scores_table, s
 from growclip_lite.studies.jobs import Grid
 from growclip_lite.studies.run import check_study, run_study
 from growclip_lite.studies.statistics import difference, holm, paired, verdict
-from growclip_lite.studies.table import add_row, done
+from growclip_lite.studies.table import add_row, done, read_table
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -41,6 +41,9 @@ def test_rows_are_added_and_found_again(tmp_path):
     add_row(path, {"seed": 1, "method": "a", "score": 0.5, "more": 1})
     assert done(path, {"seed": 1, "method": "a"}) and not done(path, {"seed": 1, "method": "b"})
     assert pd.read_csv(path)["score"].tolist() == [0.25, 0.5]
+    for commit in ("0123456", "12e4567"):
+        add_row(path, {"seed": 2, "commit": commit})
+    assert read_table(path)["commit"].tolist()[2:] == ["0123456", "12e4567"]
     assert [p.name for p in path.parent.iterdir()] == ["table.csv"]
 
 
@@ -288,7 +291,7 @@ def test_ceilings_learn_what_can_be_learnt_and_are_told_the_question():
 
 
 def table(name: str) -> pd.DataFrame:
-    return pd.read_csv(ROOT / "results" / name)
+    return read_table(ROOT / "results" / name)
 
 
 def block(path: str, name: str) -> str:

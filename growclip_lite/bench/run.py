@@ -22,7 +22,7 @@ from growclip_lite.data.scene_stream import load_scenes
 from growclip_lite.errors import InputError
 from growclip_lite.grow import Run
 from growclip_lite.profiles import Profile
-from growclip_lite.studies.table import add_row, done, provenance, rows_of, write_table
+from growclip_lite.studies.table import add_row, done, provenance, read_table, rows_of, write_table
 
 MODELS = tuple(
     Architecture(*sizes)
@@ -80,7 +80,7 @@ class Bench:
 
     def replace_rows(self, rows: pd.DataFrame) -> None:
         """Puts `rows` in place of those of the same machine and profile."""
-        others = [pd.read_csv(self.path)] if self.path.exists() else []
+        others = [read_table(self.path)] if self.path.exists() else []
         others = [table[~(table[list(self.key)] == pd.Series(self.key)).all(axis=1)] for table in others]
         write_table(self.path, pd.concat([*others, rows.assign(**self.key, **self.about)]))
 

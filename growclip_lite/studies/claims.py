@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from growclip_lite.studies.statistics import Difference, holm, paired, verdict
-from growclip_lite.studies.table import SETTING, first_setting
+from growclip_lite.studies.table import SETTING, first_setting, read_table
 
 # What the paper's abstract reports.
 REPORTED = {
@@ -51,7 +51,7 @@ def read(folder: Path, study: str, **key: object) -> pd.DataFrame:
     path = folder / f"{study}.csv"
     if not path.exists():
         return pd.DataFrame()
-    rows = pd.read_csv(path)
+    rows = read_table(path)
     for name, value in key.items():
         rows = rows[rows[name] == value] if name in rows else rows[:0]
     return rows

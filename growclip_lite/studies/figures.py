@@ -11,7 +11,7 @@ import pandas as pd
 
 from growclip_lite.plots import GREY, plt
 from growclip_lite.studies.statistics import difference
-from growclip_lite.studies.table import SETTING, first_setting
+from growclip_lite.studies.table import SETTING, first_setting, read_table
 
 # Okabe and Ito's palette, safe for colour-blind readers.
 PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#222222", "#B8A800", "#8a8a8a"]
@@ -107,7 +107,7 @@ def against_growclip(rows: pd.DataFrame, grown: pd.DataFrame, column: str) -> di
 
 def growers_figure(rows: pd.DataFrame, path: Path) -> None:
     """GrowCLIP against every other grower, paired by seed."""
-    rows, growth = first_setting(rows), pd.read_csv(path.with_name("growth.csv"))
+    rows, growth = first_setting(rows), read_table(path.with_name("growth.csv"))
     same = (growth[SETTING] == rows[SETTING].iloc[0]).all(axis=1)
     grown = growth[same & (growth["method"] == "growclip")]
     figure, panels = plt.subplots(1, 2, figsize=(12, 4.6), sharey=True, gridspec_kw={"wspace": 0.06})

@@ -23,7 +23,7 @@ from growclip_lite.studies.figures import (
     sharing_figure,
 )  # fmt: skip
 from growclip_lite.studies.jobs import Grid, Job, place, run_jobs
-from growclip_lite.studies.table import rows_of
+from growclip_lite.studies.table import read_table, rows_of
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def run_study(name: str, grid: Grid, folder: Path, workers: int) -> Path:
     path = folder / f"{name}.csv"
     run_jobs(path, all_jobs(name, grid, folder, workers), workers, f"{name} on {grid.source}")
     if STUDIES[name].figure:
-        STUDIES[name].figure(pd.read_csv(path), path.with_suffix(".png"))
+        STUDIES[name].figure(read_table(path), path.with_suffix(".png"))
     return path
 
 

@@ -58,11 +58,12 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def verdict(found: Difference, corrected_p: float, least: float = 0.0) -> str:
-    """Supported: the whole interval lies above `least`, and p after correction below 0.05; contradicted: below."""
+    """Supported: the whole interval lies above `least`, and p after correction below 0.05; contradicted: it lies
+    below, and p likewise."""
     if found.seeds < 2:
         return "one seed only"
     if found.low > least and corrected_p < 0.05:
         return "supported"
-    if found.high < least:
+    if found.high < least and corrected_p < 0.05:
         return "contradicted"
     return "undecided"

@@ -33,11 +33,16 @@ def flat(scores: dict) -> dict[str, float]:
     return columns | {"zero_shot_mean": scores["zero_shot_mean"]} | scores["retrieval"]
 
 
+def read_table(path: Path) -> pd.DataFrame:
+    """A table as it was written. A commit is a word, also where it happens to be all digits, or like 12e4567."""
+    return pd.read_csv(path, dtype={"commit": str})
+
+
 def rows_of(path: Path, key: dict) -> pd.DataFrame:
     """The rows of `path` with these values; none where there is no such file."""
     if not path.exists():
         return pd.DataFrame()
-    rows = pd.read_csv(path)
+    rows = read_table(path)
     match = pd.Series(True, index=rows.index)
     for name, value in key.items():
         match &= rows[name] == value if name in rows else False
@@ -57,7 +62,7 @@ def write_table(path: Path, rows: pd.DataFrame) -> None:
 
 
 def add_row(path: Path, row: dict) -> None:
-    rows = [pd.read_csv(path)] if path.exists() else []
+    rows = [read_table(path)] if path.exists() else []
     write_table(path, pd.concat([*rows, pd.DataFrame([row])]))
 
 
