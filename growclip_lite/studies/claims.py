@@ -28,7 +28,7 @@ REPORTED = {
     "C6": "+2.3 points mean zero-shot over 9 tasks against existing methods",
     "C7": "+1.2 points image-to-text R@1 (Flickr30K)",
 }
-VERDICTS = ("supported", "undecided", "contradicted", "one seed only")
+VERDICTS = ("supported", "undecided", "contradicted", "too few seeds")
 ZERO_SHOT, RECALL = "zero_shot_mean", "i2t_r1"
 NAMES = {ZERO_SHOT: "zero-shot", RECALL: "image-to-text R@1"}
 

@@ -58,7 +58,8 @@ def growth_figure(rows: pd.DataFrame, path: Path) -> None:
     for row, (column, label) in enumerate(
         (("steps_mean", SCORES["zero_shot_mean"]), ("steps_i2t_r1", SCORES["i2t_r1"]))
     ):
-        groups = rows[rows["view"].isin(views)].groupby(["method", "view"], sort=False)
+        ours_first = rows.sort_values("method", key=lambda names: names != "growclip", kind="stable")
+        groups = ours_first[ours_first["view"].isin(views)].groupby(["method", "view"], sort=False)
         for number, ((method, view), part) in enumerate(groups):
             scores, flops = steps_of(part, column), steps_of(part, "steps_flops").cumsum(1) / 1e12
             grown = method == "growclip"

@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.stats import bootstrap, ttest_1samp
 
 RESAMPLES = 10_000
+FEWEST_SEEDS = 5  # for a verdict
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ def holm(ps: Sequence[float]) -> list[float]:
 def verdict(found: Difference, corrected_p: float, least: float = 0.0) -> str:
     """Supported: the whole interval lies above `least`, and p after correction below 0.05; contradicted: it lies
     below, and p likewise."""
-    if found.seeds < 2:
-        return "one seed only"
+    if found.seeds < FEWEST_SEEDS:
+        return "too few seeds"
     if found.low > least and corrected_p < 0.05:
         return "supported"
     if found.high < least and corrected_p < 0.05:
