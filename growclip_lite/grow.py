@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
-from growclip_lite.architecture import Architecture, ModelConfig, count_parameters, training_flops
+from growclip_lite.architecture import Architecture, ModelConfig, count_parameters
 from growclip_lite.checkpoint import (
     check_schema,
     load_model,
@@ -38,7 +38,7 @@ from growclip_lite.model import GrowCLIP, new_model
 from growclip_lite.profiles import Profile, get_profile
 from growclip_lite.search import SearchConfig, search
 from growclip_lite.tokenizer import Tokenizer
-from growclip_lite.train import TrainConfig, TrainingSet, fit
+from growclip_lite.train import TrainConfig, TrainingSet, cost_of, fit
 
 REPORT_SCHEMA = 1
 
@@ -198,12 +198,9 @@ def grow_step(run: Run, step: int, old: GrowCLIP | None, history: list[dict]) ->
         scores = evaluate(model, run.stream)
         known = [mean(zero_shot_all(model, tasks)) for tasks in run.stream.step_tasks[:step] if tasks]
     rows = [row["known_concepts"] for row in history] + [known]
-    train_flops = config.iterations * training_flops(
-        model.architecture, model.config, min(config.batch_size, len(data))
-    )
     entry = {
         "step": step, "samples_total": run.samples(step), "architecture": model.architecture.to_dict(),
-        "parameters": count_parameters(model.architecture, model.config), "train_flops": train_flops,
+        "parameters": count_parameters(model.architecture, model.config), "train_flops": cost_of(model, data, config),
         "search": found or {"space_size": 1, "evaluated": 0, "flops": 0, "ranking": []},
         **scores, "known_concepts": known, "forgetting": forgetting(rows) if known else [],
         "seconds": round(sum(phases.values()), 2), "phases": {name: round(s, 2) for name, s in phases.items()},

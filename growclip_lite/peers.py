@@ -15,7 +15,7 @@ from growclip_lite.grow import Run, grow_tokenizer, inherit_at, search_config, t
 from growclip_lite.model import GrowCLIP, new_model
 from growclip_lite.search import score, scoring_batches
 from growclip_lite.tokenizer import Tokenizer
-from growclip_lite.train import ANNEALED, Penalty, TrainConfig, TrainingSet, TrainingState, fit
+from growclip_lite.train import ANNEALED, Penalty, TrainConfig, TrainingSet, TrainingState, cost_of, fit
 
 
 def train_fixed(run: Run, architecture: Architecture, step: int, iterations: int, title: str) -> tuple[GrowCLIP, dict]:
@@ -23,7 +23,7 @@ def train_fixed(run: Run, architecture: Architecture, step: int, iterations: int
 
     Tokenizer, batches, optimisers and schedule are those of growing; a profile of reading B gets the average.
     """
-    tokenizer, p = tokenizer_at(run, step), run.profile
+    tokenizer = tokenizer_at(run, step)
     config = run.model_config(tokenizer)
     model = new_model(architecture, config, run.seed_of(step), tokenizer).to(run.device)
     model.compute_dtype = run.precision
@@ -32,8 +32,10 @@ def train_fixed(run: Run, architecture: Architecture, step: int, iterations: int
     state = fit(model, data, settings, run.seed_of(step), title=title)
     model = delivered(model, state)
     model.cpu().compute_dtype = torch.float32
-    flops = iterations * training_flops(architecture, config, min(p.batch_size, len(data)))
-    return model, {"parameters": count_parameters(architecture, config), "train_flops": flops}
+    return model, {
+        "parameters": count_parameters(architecture, config),
+        "train_flops": cost_of(model, data, settings),
+    }
 
 
 def delivered(model: GrowCLIP, state: TrainingState) -> GrowCLIP:
@@ -94,7 +96,7 @@ def follow(
                 penalty = method.penalty(Teachers(*with_words, reference, run.seed_of(step)))
         settings = replace(run.train_config(step), iterations=count, schedule=method.schedule)
         inherited_from = train_by(method, run, model, data, settings, step, penalty)
-        trail.flops.append(count * training_flops(architecture, model.config, min(settings.batch_size, len(data))))
+        trail.flops.append(cost_of(model, data, settings))
         model.compute_dtype = torch.float32
         trail.scores.append(score(model, step))
         trail.model, first = model, first or copy.deepcopy(model)
@@ -155,7 +157,8 @@ def grow_once(run: Run, step: int, old: GrowCLIP, architecture: Architecture) ->
     before, grown = loss(old), loss(model)
     data, settings = run.training_set(step, tokenizer), replace(run.train_config(step), ema_decay=0.0)
     state = fit(model, data, settings, run.seed_of(step), title=f"step {step}")
-    flops = settings.iterations * training_flops(architecture, model.config, min(settings.batch_size, len(data)))
     after = loss(model)
     model.cpu().compute_dtype = torch.float32
-    return Growth(model, flops, before, grown, after, [record["loss"] for record in state.records])
+    return Growth(
+        model, cost_of(model, data, settings), before, grown, after, [record["loss"] for record in state.records]
+    )

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
+from growclip_lite.architecture import training_flops
 from growclip_lite.data.stream import Pairs
 from growclip_lite.errors import InputError
 from growclip_lite.losses import contrastive_loss
@@ -200,6 +201,12 @@ def update(optimizers: list[torch.optim.Optimizer], model: GrowCLIP, factor: flo
         optimizer.zero_grad(set_to_none=True)
     with torch.no_grad():
         model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
+
+
+def cost_of(model: GrowCLIP, data: TrainingSet, config: TrainConfig) -> int:
+    """Training FLOPs of a whole `fit`."""
+    batch_size = min(config.batch_size, len(data))
+    return config.iterations * training_flops(model.architecture, model.config, batch_size)
 
 
 def fit(

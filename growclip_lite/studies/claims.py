@@ -8,7 +8,7 @@ Holm's method. Everything printed is computed from the rows in the tables.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -218,33 +218,35 @@ def judged(folder: Path) -> list[tuple[Finding, float, str]]:
     return found
 
 
+def markdown(head: str, rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table; `head` names its columns, separated by bars."""
+    columns = [name.strip() for name in head.split("|")]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    return "\n".join([*lines, *(f"| {' | '.join(map(str, cells))} |" for cells in rows)])
+
+
 def full_table(folder: Path) -> str:
     """One line per finding, as Markdown."""
-    lines = [
-        "| claim | data | measured | held equal | difference (95 %) | seeds | p (Holm) | verdict | study |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    lines = []
     for f, p, judgement in judged(folder):
         corrected = "-" if np.isnan(p) else f"{p:.3f}"
-        cells = [f.claim, f.data, f.what, f.equal, f.found, f.found.seeds, corrected, judgement, f.study]
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines)
+        lines.append([f.claim, f.data, f.what, f.equal, f.found, f.found.seeds, corrected, judgement, f.study])
+    return markdown(
+        "claim | data | measured | held equal | difference (95 %) | seeds | p (Holm) | verdict | study", lines
+    )
 
 
 def short_table(folder: Path) -> str:
     """One line per claim: what the paper reports, and how our comparisons on it came out."""
-    lines = [
-        "| claim | the paper (abstract) | comparisons here | the first of them, points (95 %) |",
-        "|---|---|---|---|",
-    ]
+    lines = []
     found = judged(folder)
     for claim, reported in REPORTED.items():
         mine = [(f, judgement) for f, _, judgement in found if f.claim == claim]
         counts = Counter(judgement for _, judgement in mine)
         told = ", ".join(f"{counts[name]} {name}" for name in VERDICTS if counts[name]) or "not measured"
         first = f"{mine[0][0].what}: {mine[0][0].found} ({mine[0][0].data})" if mine else "-"
-        lines.append(f"| {claim} | {reported} | {told} | {first} |")
-    return "\n".join(lines)
+        lines.append([claim, reported, told, first])
+    return markdown("claim | the paper (abstract) | comparisons here | the first of them, points (95 %)", lines)
 
 
 def mean_and_deviation(values: pd.Series) -> str:
@@ -256,10 +258,7 @@ def mean_and_deviation(values: pd.Series) -> str:
 
 def scores_table(folder: Path) -> str:
     """The grown runs, and at equal FLOPs the fixed ones and those from scratch: means and deviations over seeds."""
-    lines = [
-        "| data, profile, iterations | method | seeds | mean zero-shot | image-to-text R@1 | TFLOPs |",
-        "|---|---|---|---|---|---|",
-    ]
+    lines = []
     for setting in settings(folder):
         rows = read(folder, "growth", **setting)
         for (method, view), part in rows[rows["view"] != "steps"].groupby(["method", "view"], sort=False):
@@ -267,40 +266,38 @@ def scores_table(folder: Path) -> str:
             scores = [mean_and_deviation(part[column]) for column in (ZERO_SHOT, RECALL)]
             cost = f"{part['train_flops'].mean() / 1e12:.1f}"
             cells = [place(setting), name, len(part), *scores, cost]
-            lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines)
+            lines.append(cells)
+    return markdown("data, profile, iterations | method | seeds | mean zero-shot | image-to-text R@1 | TFLOPs", lines)
 
 
 def main_table(folder: Path) -> str:
     """The main job at profile laptop, and its final architecture from scratch with the last growth step's budget."""
-    lines = [
-        "| data | iterations | seeds | mean zero-shot | image-to-text R@1 | from scratch, zero-shot "
-        "| gain, points (95 %) |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    lines = []
     every = read(folder, "main")
     for (data, iterations), rows in every.groupby(["data", "iterations"], sort=False) if len(every) else []:
         grown, scratch = (rows[rows["method"] == method] for method in ("growclip", "from scratch"))
         gain = paired(grown, scratch, ZERO_SHOT)
         scores = [mean_and_deviation(part) for part in (grown[ZERO_SHOT], grown[RECALL], scratch[ZERO_SHOT])]
         cells = [data, f"{iterations:,}", len(grown), *scores, gain if gain.seeds > 1 else "not measured"]
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines)
+        lines.append(cells)
+    scores = "mean zero-shot | image-to-text R@1 | from scratch, zero-shot"
+    return markdown(f"data | iterations | seeds | {scores} | gain, points (95 %)", lines)
 
 
 def tried_table(folder: Path) -> str:
     """What was tried before the studies, on validation data and seeds of its own."""
-    lines = [
-        "| architectures | plan (depth and width of image, text, shared) | share power | batch | learning rate "
-        "| TFLOPs | seeds | validation zero-shot | validation R@1 |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    lines = []
     setting = ["kind", "plan", "share_power", "batch_size", "learning_rate"]
     every = read(folder, "tried")
     for (kind, plan, power, batch, rate), part in every.groupby(setting, sort=False) if len(every) else []:
         steps = plan.split()
         shown = steps[0] if len(set(steps)) == 1 else " → ".join(steps)
         scores = [f"{part[column].mean():.3f}" for column in ("validation_mean", "validation_i2t_r1")]
-        cells = [kind, shown, f"{power:g}", batch, f"{rate:g}", f"{part['tflops'].mean():.1f}", len(part), *scores]
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines)
+        lines.append(
+            [kind, shown, f"{power:g}", batch, f"{rate:g}", f"{part['tflops'].mean():.1f}", len(part), *scores]
+        )
+    head = (
+        "architectures | plan (depth and width of image, text, shared) | share power | batch | learning rate | TFLOPs "
+        "| seeds | validation zero-shot | validation R@1"
+    )
+    return markdown(head, lines)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from growclip_lite.plots import GREY, plt
-from growclip_lite.studies.statistics import difference
+from growclip_lite.studies.statistics import Difference, difference, paired
 from growclip_lite.studies.table import SETTING, first_setting, read_table
 
 # Okabe and Ito's palette, safe for colour-blind readers.
@@ -87,23 +87,15 @@ def growth_figure(rows: pd.DataFrame, path: Path) -> None:
     write(figure, path)
 
 
-def forest(axes, differences: dict[str, tuple[float, float, float]], label: str) -> None:
+def forest(axes, differences: dict[str, Difference], label: str) -> None:
     """Differences with their intervals, one line each; zero is marked."""
-    for number, (mean, low, high) in enumerate(differences.values()):
-        colour = PALETTE[2] if low > 0 else PALETTE[4] if high < 0 else GREY
-        axes.errorbar(mean, -number, xerr=[[mean - low], [high - mean]], fmt="o", color=colour, capsize=4, lw=2.2)
+    for number, d in enumerate(differences.values()):
+        colour = PALETTE[2] if d.low > 0 else PALETTE[4] if d.high < 0 else GREY
+        lengths = [[d.mean - d.low], [d.high - d.mean]]
+        axes.errorbar(d.mean, -number, xerr=lengths, fmt="o", color=colour, capsize=4, lw=2.2)
     axes.axvline(0, color="#222222", lw=1)
     axes.set_yticks([-number for number in range(len(differences))], list(differences))
     tidy(axes, xlabel=label)
-
-
-def against_growclip(rows: pd.DataFrame, grown: pd.DataFrame, column: str) -> dict[str, tuple[float, float, float]]:
-    found = {}
-    for method, part in rows.groupby("method", sort=False):
-        both = 100 * (grown.set_index("seed")[column] - part.set_index("seed")[column]).dropna()
-        d = difference(both)
-        found[method] = (d.mean, d.low if d.seeds > 1 else d.mean, d.high if d.seeds > 1 else d.mean)
-    return found
 
 
 def growers_figure(rows: pd.DataFrame, path: Path) -> None:
@@ -113,7 +105,8 @@ def growers_figure(rows: pd.DataFrame, path: Path) -> None:
     grown = growth[same & (growth["method"] == "growclip")]
     figure, panels = plt.subplots(1, 2, figsize=(12, 4.6), sharey=True, gridspec_kw={"wspace": 0.06})
     for axes, (column, label) in zip(panels, SCORES.items(), strict=True):
-        forest(axes, against_growclip(rows, grown, column), f"GrowCLIP minus this grower, points of {label}")
+        differences = {name: paired(grown, part, column) for name, part in rows.groupby("method", sort=False)}
+        forest(axes, differences, f"GrowCLIP minus this grower, points of {label}")
     figure.suptitle(f"Same architectures, same FLOPs, {rows['data'].iloc[0]}, {rows['seed'].nunique()} seeds")
     write(figure, path)
 
@@ -139,13 +132,11 @@ def momentum_figure(rows: pd.DataFrame, path: Path) -> None:
 
 def dimensions_figure(rows: pd.DataFrame, path: Path) -> None:
     """Gain by grown dimension at equal added FLOPs and parameters, and the map of image depth and width."""
-    base = rows[rows["growth"] == "none"].set_index("seed")
+    base = rows[rows["growth"] == "none"]
     figure, panels = plt.subplots(1, 3, figsize=(16, 4.8), gridspec_kw={"wspace": 0.42})
     for axes, equal in zip(panels, ("flops", "parameters"), strict=False):
-        gains = {}
-        for name, mine in rows[rows["equal"] == equal].groupby("growth", sort=False):
-            mean, low, high = centre(100 * (mine.set_index("seed")["zero_shot_mean"] - base["zero_shot_mean"]).dropna())
-            gains[name.replace("_", " ")] = (mean, mean - low, mean + high)
+        same = rows[rows["equal"] == equal].groupby("growth", sort=False)
+        gains = {name.replace("_", " "): paired(mine, base, "zero_shot_mean") for name, mine in same}
         forest(axes, gains, f"points of mean zero-shot over no growth,\nequal added {equal.replace('flops', 'FLOPs')}")
     cells = pd.concat([rows[rows["equal"] == "map"], rows[rows["growth"] == "none"]])
     sizes = cells["plan"].str.split().str[-1].str.split(",", expand=True).astype(int)

@@ -36,11 +36,14 @@ def validation(model: GrowCLIP, stream: Stream) -> float:
 
 
 def scores_of(run: Run) -> Callable[[GrowCLIP, int], dict]:
-    """Test scores after a growth step, and the validation score."""
+    """Test scores after a growth step, and after the last one the validation score."""
 
     def score(model: GrowCLIP, step: int) -> dict:
         known = [mean(zero_shot_all(model, tasks)) for tasks in run.stream.step_tasks[:step] if tasks]
-        return evaluate(model, run.stream) | {"known_concepts": known, "validation_mean": validation(model, run.stream)}
+        scores = evaluate(model, run.stream) | {"known_concepts": known}
+        if step == len(run.stream.train):
+            scores["validation_mean"] = validation(model, run.stream)
+        return scores
 
     return score
 
