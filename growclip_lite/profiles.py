@@ -1,4 +1,4 @@
-"""The four profiles: how much of everything a run takes. Plain values; a study replaces fields."""
+"""The profiles: how much of everything a run takes. Plain values; a study replaces fields."""
 
 from __future__ import annotations
 
@@ -63,6 +63,11 @@ STUDY = replace(
     LAPTOP, name="study", task_pictures=400, start=Architecture(1, 2, 1, 1, 1, 1), iterations=1_000, share_power=1.0,
 )  # fmt: skip
 
+# As `study`, but every growth step gets as many iterations, as if pairs came at equal intervals of time.
+ONLINE = replace(
+    STUDY, name="online", start=Architecture(1, 1, 1, 1, 1, 1), iterations=1_900, share_power=0.0, budget_power=0.75,
+)  # fmt: skip
+
 SMOKE = replace(
     LAPTOP, name="smoke", growth_steps=3, scene_pairs=(300, 600, 1_000), kinds=24,
     validation_pairs=64, retrieval_pairs=100, task_pictures=48,
@@ -77,7 +82,7 @@ GPU = replace(
 )  # fmt: skip
 
 
-PROFILES = {profile.name: profile for profile in (SMOKE, STUDY, LAPTOP, GPU)}
+PROFILES = {profile.name: profile for profile in (SMOKE, STUDY, ONLINE, LAPTOP, GPU)}
 
 
 def get_profile(name: str) -> Profile:

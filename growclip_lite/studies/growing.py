@@ -57,19 +57,20 @@ def grown_jobs(grid: Grid) -> list[Job]:
 
 
 def jobs(grid: Grid, grown_rows: pd.DataFrame) -> list[Job]:
-    found = grown_jobs(grid)
+    """Seed by seed; all at equal FLOPs before the second view, so that an unfinished table is worth reading."""
+    equal_flops, equal_steps = [], []
     for row in grown_rows.itertuples():
         plan, steps = read_plan(row.plan), tuple(map(int, row.steps_iterations.split()))
         since_last = float(row.steps_flops.split()[-1])
 
-        def job(work, *arguments, seed=row.seed, **setting) -> None:
-            found.append(grid.job(seed, work, *arguments, **setting))
+        def job(work, *arguments, seed=row.seed, **setting) -> Job:
+            return grid.job(seed, work, *arguments, **setting)
 
         for size, architecture in (("small", plan[0]), ("medium", plan[-2]), ("large", plan[-1])):
-            fixed = (architecture,) * len(plan)
-            job(along, fixed, None, row.train_flops, method=f"fixed {size}", view="flops")
-            job(along, fixed, steps, method=f"fixed {size}", view="steps")
-        job(from_scratch, plan[-1], None, row.train_flops, method="from scratch", view="flops")
-        job(from_scratch, plan[-1], sum(steps), 0.0, method="from scratch", view="steps")
-        job(from_scratch, plan[-1], None, since_last, method="from scratch", view="last step")
-    return found
+            fixed, method = (architecture,) * len(plan), f"fixed {size}"
+            equal_flops.append(job(along, fixed, None, row.train_flops, method=method, view="flops"))
+            equal_steps.append(job(along, fixed, steps, method=method, view="steps"))
+        for flops, view in ((row.train_flops, "flops"), (since_last, "last step")):
+            equal_flops.append(job(from_scratch, plan[-1], None, flops, method="from scratch", view=view))
+        equal_steps.append(job(from_scratch, plan[-1], sum(steps), 0.0, method="from scratch", view="steps"))
+    return [*grown_jobs(grid), *equal_flops, *equal_steps]

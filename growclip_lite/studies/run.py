@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from growclip_lite.errors import InputError
-from growclip_lite.profiles import LAPTOP, STUDY, Profile
+from growclip_lite.profiles import LAPTOP, ONLINE, STUDY, Profile
 from growclip_lite.studies import capacity, ceilings, choice, continual, dimensions, growers, growing, momentum, sharing
 from growclip_lite.studies.figures import (
     capacity_figure,
@@ -89,10 +89,9 @@ class Stage:
 
 
 CIFAR = "data/cifar10"
-EVENLY = replace(STUDY, share_power=0.0)
 REPRODUCE = (
-    Stage("growth", "scenes", STUDY, 10), Stage("growers", "scenes", STUDY, 10),
-    Stage("growth", "scenes", EVENLY, 5), Stage("growers", "scenes", EVENLY, 5),
+    Stage("growth", "scenes", ONLINE, 10), Stage("growers", "scenes", ONLINE, 10),
+    Stage("growth", "scenes", STUDY, 5), Stage("growers", "scenes", STUDY, 5),
     Stage("momentum", "scenes", STUDY, 5), Stage("dimensions", "scenes", STUDY, 5),
     Stage("sharing", "scenes", STUDY, 5), Stage("choice", "scenes", STUDY, 10), Stage("continual", "scenes", STUDY, 5),
     Stage("growth", "emoji", STUDY, 5), Stage("growers", "emoji", STUDY, 5),
