@@ -64,7 +64,7 @@ class Stream:
     the union of the parts up to t. Validation pairs serve the search and every other choice;
     `retrieval` and `tasks` are test data, which only reports may touch. `validation_tasks` mirror
     `tasks` on pictures that are neither trained nor tested on.
-    `step_tasks[s - 1]` are test tasks on the concepts that step s had introduced, for forgetting.
+    `step_tasks[s - 1]` are test tasks on the concepts known by growth step s, for forgetting.
     `skipped` names user pictures that could not be read. `augment` allows training to move pictures
     a little, and to mirror those whose captions do not speak of left or right.
     """

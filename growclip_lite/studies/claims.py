@@ -162,9 +162,9 @@ def on_dimensions(folder: Path) -> Iterator[Finding]:
             what = f"{str(name).replace('_', ' ')} alone - balanced"
             found = paired(part, balanced, ZERO_SHOT)
             yield Finding("C4", where, what, f"{held}, iterations", found, "dimensions")
-        yield Finding(
-            "C4", where, "balanced - no growth", "iterations", paired(balanced, none, ZERO_SHOT), "dimensions"
-        )
+        if len(balanced):
+            found = paired(balanced, none, ZERO_SHOT)
+            yield Finding("C4", where, f"balanced, by {held} - no growth", "iterations", found, "dimensions")
 
 
 def on_momentum(folder: Path) -> Iterator[Finding]:
