@@ -1,13 +1,22 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test bench reproduce clean
+.PHONY: help demo lab notebooks book test bench reproduce clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/'
 
 demo: .venv/.demo-installed  ## grow a small model on drawn scenes into runs/demo; run it again to resume
 	$(BIN)/growclip grow --data scenes --profile laptop --out runs/demo --resume
+
+lab: .venv/.notebooks-installed  ## the course, in JupyterLab
+	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+
+notebooks: .venv/.notebooks-installed  ## make all notebooks from notebooks/source and execute them: about half an hour
+	$(BIN)/python notebooks/build.py
+
+book: .venv/.book-installed  ## the course as a static site in build/book, links checked
+	$(BIN)/sphinx-build --fail-on-warning --keep-going -q -b html notebooks build/book
 
 test: .venv/.test-installed  ## format, lint and tests
 	$(BIN)/ruff format --check
@@ -35,6 +44,14 @@ $(BIN)/pip:
 
 .venv/.bench-installed: pyproject.toml | $(BIN)/pip
 	$(BIN)/pip install -e '.[bench]'
+	@touch $@
+
+.venv/.notebooks-installed: pyproject.toml | $(BIN)/pip
+	$(BIN)/pip install -e '.[notebooks]'
+	@touch $@
+
+.venv/.book-installed: pyproject.toml | $(BIN)/pip
+	$(BIN)/pip install -e '.[book]'
 	@touch $@
 
 .venv/.test-installed: pyproject.toml | $(BIN)/pip

@@ -1,0 +1,45 @@
+"""Figures as the notebooks show them: one style, a text alternative with every picture."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+from cycler import cycler
+from IPython.display import display
+from matplotlib.figure import Figure
+
+from growclip_lite.plots import plt
+
+# Okabe and Ito's palette, safe for colour-blind readers.
+PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#222222"]
+STYLE = {
+    "figure.facecolor": "white", "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
+    "grid.color": "#ececec", "axes.axisbelow": True, "axes.prop_cycle": cycler(color=PALETTE), "lines.linewidth": 2,
+    "legend.frameon": False, "font.size": 11, "axes.titlesize": 12,
+}  # fmt: skip
+
+
+def subplots(*arguments: object, **named: object):
+    """`plt.subplots` in the style of the course, which stays: legends and labels are added later."""
+    plt.rcParams.update(STYLE)
+    return plt.subplots(*arguments, **{"layout": "constrained"} | named)
+
+
+def png_of(figure: Figure, dpi: int = 90) -> bytes:
+    """The figure as PNG; it is closed."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=dpi, bbox_inches="tight", facecolor="white", metadata={"Software": None})
+    plt.close(figure)
+    return buffer.getvalue()
+
+
+def bundle(png: bytes, alt: str) -> tuple[dict, dict]:
+    """A picture and its text alternative as Jupyter's data and metadata."""
+    return {"image/png": base64.b64encode(png).decode(), "text/plain": alt}, {"image/png": {"alt": alt}}
+
+
+def show(figure: Figure, alt: str) -> None:
+    """Shows a figure. `alt` says in one sentence what it shows, for readers who do not see it."""
+    data, metadata = bundle(png_of(figure), alt)
+    display(data, metadata=metadata, raw=True)

@@ -1,0 +1,223 @@
+"""Lesson 00, start here: a run of growing, the pictures of its growth steps, and its exercises."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import sys
+import textwrap
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from growclip_lite.course.display import PALETTE, STYLE, subplots
+from growclip_lite.course.exercises import exercise, require
+from growclip_lite.data.drawing import render
+from growclip_lite.data.scenes import KINDS_OF_SCENE, concepts_at, sample_scenes
+from growclip_lite.data.stream import Stream
+from growclip_lite.evaluate import embed_images, embed_texts
+from growclip_lite.grow import grow
+from growclip_lite.model import GrowCLIP
+from growclip_lite.plots import COLOURS, GREY, draw_architecture, plt, spread
+from growclip_lite.profiles import Profile, get_profile
+from growclip_lite.studies.claims import on_growing
+from growclip_lite.studies.table import read_table
+
+PARTS = {"image": "image encoder", "text": "text encoder", "shared": "shared encoder"}
+SHOWN = 4  # variants of one test picture, below every growth step
+TWINS = 7  # which picture
+
+
+class ShortLines(io.TextIOBase):
+    """Passes on what is printed, with less about a growth step: no cost, which a cell is too narrow for, no seconds."""
+
+    def __init__(self, target) -> None:
+        self.target = target
+
+    def write(self, text: str) -> int:
+        return self.target.write(re.sub(r" · [\d.]+ TFLOPs| · image-to-text.*", "", text))
+
+
+def grow_in_short(stream: Stream, profile: Profile, out: Path, seed: int) -> dict:
+    """Grows, or reads what an earlier run has left in `out`; one short line per growth step."""
+    with contextlib.redirect_stdout(ShortLines(sys.stdout)):
+        return grow(stream, profile, out, seed=seed, resume=True)
+
+
+# ---- the growth steps ----
+
+
+def levels(architecture: dict[str, int]) -> int:
+    """Blocks on top of each other in a drawing of the architecture."""
+    return max(architecture["image_depth"], architecture["text_depth"]) + architecture["shared_depth"]
+
+
+def name_parts(axes) -> None:
+    """A legend of the three encoders' colours."""
+    for name, label in PARTS.items():
+        axes.plot([], [], "s", ms=9, color=COLOURS[name], label=label)
+    axes.legend(loc="upper left", fontsize=9)
+
+
+def draw_growth(report: dict, chance: float) -> Figure:
+    """Architecture above, accuracy below, over the growth steps. `chance` is the mean over the tasks."""
+    steps = report["steps"]
+    figure, (top, bottom) = subplots(2, 1, figsize=(9, 7.4), sharex=True, height_ratios=(1.1, 1))
+    widest = max(e["architecture"][f"{name}_width"] for e in steps for name in PARTS)
+    for entry in steps:
+        draw_architecture(top, entry["architecture"], entry["step"], 0.4 / widest)
+        words = f"{entry['parameters'] / 1e6:.2f} M parameters\n{entry['samples_total']:,} pairs"
+        place = (entry["step"], levels(entry["architecture"]) + 0.2)
+        top.annotate(words, place, ha="center", va="bottom", fontsize=10)
+    name_parts(top)
+    top.grid(False)
+    top.set(ylim=(-0.2, max(levels(e["architecture"]) for e in steps) + 2.4), yticks=[], ylabel="blocks")
+    x, last = [e["step"] for e in steps], steps[-1]["zero_shot"]
+    for task, height in spread(last, 0.055).items():
+        bottom.plot(x, [e["zero_shot"][task] for e in steps], color=GREY, lw=1)
+        bottom.annotate(task, (x[-1], height), xytext=(8, 0), textcoords="offset points", color="#666666", fontsize=9,
+                        va="center")  # fmt: skip
+    bottom.plot(x, [e["zero_shot_mean"] for e in steps], "o-", lw=3, color="black", label="mean of the nine tasks")
+    bottom.axhline(chance, color=GREY, ls=":", label="chance, mean of the nine tasks")
+    bottom.legend(loc="upper left", fontsize=9)
+    bottom.set(xticks=x, xlim=(0.5, len(x) + 0.8), ylim=(0, 1.03), xlabel="growth step", ylabel="test accuracy")
+    return figure
+
+
+def found_captions(model: GrowCLIP, stream: Stream, shown: Sequence[int]) -> list[tuple[str, bool]]:
+    """For some pictures of the retrieval set: the caption that fits best among all of the set, and is it theirs?"""
+    pairs = stream.retrieval
+    nearest = (embed_images(model, pairs.images[shown]) @ embed_texts(model, pairs.captions).T).argmax(1)
+    return [(pairs.captions[j], pairs.captions[j] == pairs.captions[i]) for i, j in zip(shown, nearest, strict=True)]
+
+
+def draw_step(report: dict, stream: Stream, models: Sequence[GrowCLIP], step: int) -> Figure:
+    """One growth step: architecture, accuracy of every task, the captions found for four near twins."""
+    entry, scores = report["steps"][step - 1], report["steps"][step - 1]["zero_shot"]
+    with plt.rc_context(STYLE):
+        figure = plt.figure(figsize=(10.5, 6.4), layout="constrained")
+        above, below = figure.subfigures(2, 1, height_ratios=(1.2, 1))
+        (left, right), panels = above.subplots(1, 2), below.subplots(1, SHOWN)
+    everything = [e["architecture"] for e in report["steps"]]
+    draw_architecture(left, entry["architecture"], 0.5, 0.45 / max(a[f"{n}_width"] for a in everything for n in PARTS))
+    name_parts(left)
+    left.grid(False)
+    left.set(xlim=(0, 1), ylim=(-0.2, max(map(levels, everything)) + 2), xticks=[], yticks=[])
+    left.set_title(f"step {step}: {entry['parameters'] / 1e6:.2f} M parameters, {entry['samples_total']:,} pairs")
+    names = list(scores)[::-1]
+    right.barh(names, [scores[name] for name in names], color=PALETTE[0])
+    chances = {task.name: task.chance for task in stream.tasks}
+    right.plot([chances[name] for name in names], names, "|", ms=14, mew=2, color="black", label="chance")
+    right.set(xlim=(0, 1), xlabel="test accuracy", title=f"mean {entry['zero_shot_mean']:.3f}")
+    right.legend(loc="lower right")
+    shown = [len(stream.retrieval) * i // SHOWN + TWINS for i in range(SHOWN)]  # the variants lie quarter by quarter
+    found = found_captions(models[step - 1], stream, shown)
+    for axes, i, (caption, hit) in zip(panels, shown, found, strict=True):
+        show_picture(axes, stream.retrieval.images[i])
+        said = "right:\n" if hit else "wrong:\n"
+        axes.set_xlabel(said + textwrap.fill(caption, 27), fontsize=9, color=PALETTE[2] if hit else PALETTE[4])
+    return figure
+
+
+def show_picture(axes, pixels: np.ndarray) -> None:
+    """(3, S, S) uint8."""
+    axes.imshow(np.asarray(pixels).transpose(1, 2, 0), interpolation="nearest")
+    axes.grid(False)
+    axes.set(xticks=[], yticks=[])
+
+
+# ---- zero-shot on the reader's words ----
+
+
+def drawn_pictures() -> np.ndarray:
+    """(4, 3, S, S) uint8: fresh pictures of the shipped checkpoint's world: one thing, several alike, two, three."""
+    world, rng = get_profile("laptop"), np.random.default_rng([7, 0])
+    # Named kinds have invented names, which nobody could guess: shapes only.
+    concepts = replace(concepts_at(world.growth_steps, world.growth_steps, world.kinds), kind_share=0.0)
+    scenes = [sample_scenes(1, concepts, rng, kind) for kind in KINDS_OF_SCENE]
+    return np.concatenate([render(scene, world.image_size, world.kinds).numpy() for scene in scenes])
+
+
+def probabilities(model: GrowCLIP, pictures: np.ndarray, captions: Sequence[str]) -> Tensor:
+    """(M, C): how the model divides its belief about every picture among the captions."""
+    similarity = embed_images(model, pictures) @ embed_texts(model, captions).T
+    return (model.logit_scale.exp().item() * similarity).softmax(1)
+
+
+def draw_own_words(model: GrowCLIP, pictures: np.ndarray, your_captions: str) -> Figure:
+    """Pictures above, below each the probabilities of the captions, which are separated by commas."""
+    captions = list(dict.fromkeys(part.strip() for part in your_captions.split(",") if part.strip()))
+    figure, panels = subplots(2, len(pictures), figsize=(10.5, 3.2 + 0.4 * max(len(captions), 1)), sharey="row")
+    if not captions:
+        figure.suptitle("Write at least one caption; separate several by commas.")
+        return figure
+    for (top, bottom), pixels, chances in zip(
+        panels.T, pictures, probabilities(model, pictures, captions), strict=True
+    ):
+        show_picture(top, pixels)
+        bottom.barh([textwrap.shorten(c, 34) for c in captions], chances.numpy(), color=PALETTE[0])
+        bottom.axvline(1 / len(captions), color=GREY, ls=":")
+        bottom.set(xlim=(0, 1), xlabel="probability")
+    panels[1, 0].invert_yaxis()  # shared by the row: the first caption on top
+    return figure
+
+
+def other_runs(results: Path) -> list[str]:
+    """What the kit's tables say of grown models on scenes, and of fixed architectures at the same training FLOPs."""
+    rows = read_table(results / "main.csv")
+    full = rows.query("data == 'scenes' and profile == 'laptop' and method == 'growclip'").zero_shot_mean
+    lines = [f"grown, {len(full)} full runs: {full.mean():.3f} ± {full.std():.3f} mean zero-shot (main.csv)"]
+    best = [f for f in on_growing(results) if f.claim == "C6" and "best fixed" in f.what]
+    return [*lines, *(f"{f.what}: {f.found} points, {f.found.seeds} seeds ({f.data}; growth.csv)" for f in best)]
+
+
+def contents(source: Path) -> str:
+    """A Markdown table of all notebooks but this one, each by the question that is its title."""
+    rows = ["| | question |", "|---|---|"]
+    for path in sorted(source.glob("[0-9][0-9]_*.py"))[1:]:
+        title = next(line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("# # "))
+        number, question = title.removeprefix("# # ").split(" · ", 1)
+        rows.append(f"| {number} | [{question}]({path.stem}.ipynb) |")
+    return "\n".join(rows)
+
+
+# ---- exercises ----
+
+
+@exercise
+def check_belief(answer) -> None:
+    for seed in range(5):
+        generator = torch.Generator().manual_seed(seed)
+        picture, *captions = torch.nn.functional.normalize(torch.randn(4, 8, generator=generator), dim=-1)
+        expected = (20.0 * torch.stack(captions) @ picture).softmax(0)
+        got = torch.as_tensor(answer(picture, torch.stack(captions), 20.0))
+        require(got.shape == (3,), f"three captions need three probabilities, but the shape is {tuple(got.shape)}.")
+        require(abs(float(got.sum()) - 1) < 1e-4, f"the probabilities sum to {float(got.sum()):.3f}, not to 1.")
+        require(torch.equal(got.argsort(), expected.argsort()), "the most similar caption must be the most probable.")
+        require(torch.allclose(got.float(), expected, atol=1e-4), "the order is right; is the factor in its place?")
+
+
+@exercise
+def check_accuracy(answer) -> None:
+    for seed in range(5):
+        generator = torch.Generator().manual_seed(seed)
+        similarity = torch.randn(40, 5, generator=generator)
+        labels = torch.randint(5, (40,), generator=generator)
+        expected = (similarity.argmax(1) == labels).float().mean().item()
+        got = float(answer(similarity, labels))
+        require(0 <= got <= 1, f"{got:g} is no share: it must lie between 0 and 1.")
+        require(abs(got - expected) < 1e-4, f"of 40 pictures {round(40 * expected)} are right, not {40 * got:g}.")
+
+
+@exercise
+def check_mean_chance(answer) -> None:
+    for classes in ([2], [2, 4], [12, 10, 5, 9, 6, 3, 4, 120, 500]):
+        expected, got = float(np.mean([1 / c for c in classes])), float(answer(classes))
+        require(abs(got - 1 / np.mean(classes)) > 1e-9 or len(classes) == 1, "average the chances, not the classes.")
+        require(abs(got - expected) < 1e-6, f"for tasks with {classes} classes it is not {got:.4f}.")

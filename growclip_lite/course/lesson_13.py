@@ -1,0 +1,216 @@
+"""Lesson 13, which claims hold: simulated seeds, the figures of the tables, and its exercises."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy.stats import ttest_1samp, ttest_ind
+
+from growclip_lite.course.display import PALETTE, subplots
+from growclip_lite.course.exercises import exercise, require
+from growclip_lite.evaluate import forgetting
+from growclip_lite.profiles import get_profile
+from growclip_lite.studies.claims import REPORTED, VERDICTS, Finding, judged, markdown, place, read, settings
+from growclip_lite.studies.figures import centre, steps_of
+from growclip_lite.studies.jobs import Grid, run_jobs
+from growclip_lite.studies.run import all_jobs
+from growclip_lite.studies.statistics import Difference, difference, holm, verdict
+from growclip_lite.studies.table import SETTING, rows_of
+
+COLOURS = dict(zip(VERDICTS, (PALETTE[2], PALETTE[0], PALETTE[4], "#8a8a8a"), strict=True))
+CURVES = {"mean zero-shot": "steps_mean", "image-to-text R@1": "steps_i2t_r1"}
+NAMES = {"flops": "equal FLOPs", "last step": "the last step's FLOPs"}
+AGAIN = (("growclip", "all"), ("fixed small", "flops"), ("fixed medium", "flops"))  # method, view
+Judged = list[tuple[Finding, float, str]]
+
+
+def noise(seeds: int, gap: float, times: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scores (times, seeds) of two methods, the first better by `gap`: what a seed does to both has deviation 2,
+    what it does to each alone deviation 1."""
+    rng = np.random.default_rng([seed, seeds])
+    common = 2 * rng.standard_normal((times, seeds))
+    one, other = (common + rng.standard_normal((times, seeds)) for _ in range(2))
+    return one + gap, other
+
+
+def bootstrap_finds(differences: np.ndarray, seed: int, resamples: int = 400) -> float:
+    """Share of the experiments (rows) whose 95 % bootstrap interval leaves out zero."""
+    times, seeds = differences.shape
+    chosen = np.random.default_rng(seed).integers(seeds, size=(resamples, seeds))
+    low, high = np.quantile(differences[:, chosen].mean(2), (0.025, 0.975), axis=1)
+    return float(((low > 0) | (high < 0)).mean())
+
+
+def t_test_finds(one: np.ndarray, other: np.ndarray, paired: bool) -> float:
+    """Share of the experiments (rows) in which a t-test has p below 0.05."""
+    test = ttest_1samp(one - other, 0, axis=1) if paired else ttest_ind(one, other, axis=1)
+    return float((test.pvalue < 0.05).mean())
+
+
+def draw_forest(found: Judged) -> Figure:
+    """All differences with their intervals, a line each, coloured by verdict."""
+    figure, axes = subplots(figsize=(11, 1.6 + 0.42 * len(found)))
+    for number, (finding, _, told) in enumerate(found):
+        d = finding.found
+        reach = None if np.isnan(d.low) else [[d.mean - d.low], [d.high - d.mean]]
+        axes.errorbar(d.mean, -number, xerr=reach, fmt="o", color=COLOURS[told], capsize=3, lw=2)
+    for told in VERDICTS:
+        if any(told == one for _, _, one in found):
+            axes.plot([], [], "o", color=COLOURS[told], label=told)
+    labels = [f"{f.claim} · {f.what}\n{f.equal}; {f.data}; {f.found.seeds} seeds" for f, _, _ in found]
+    axes.set_yticks([-number for number in range(len(found))], labels, fontsize=8)
+    axes.axvline(0, color="#222222", lw=1)
+    axes.set(xlabel="difference and 95 % interval; points of accuracy where nothing else is said")
+    figure.legend(loc="outside upper right", ncols=4, fontsize=9)
+    return figure
+
+
+def draw_growth(folder: Path, setting: str, score: str) -> Figure:
+    """Study 1: a score over growth steps and over training FLOPs, methods at equal FLOPs; `setting` by its words."""
+    rows = read(folder, "growth", **next(s for s in settings(folder) if place(s) == setting))
+    rows = rows[rows["view"] != "steps"].sort_values("method", key=lambda names: names != "growclip", kind="stable")
+    figure, (left, right) = subplots(1, 2, figsize=(12, 4.4), sharey=True)
+    growth_steps = steps_of(rows[rows["method"] == "growclip"], CURVES[score]).shape[1]
+    for number, ((method, view), part) in enumerate(rows.groupby(["method", "view"], sort=False)):
+        scores, flops = steps_of(part, CURVES[score]), steps_of(part, "steps_flops").cumsum(1) / 1e12
+        points = np.array([centre(scores[:, step]) for step in range(scores.shape[1])]).T
+        name = "GrowCLIP" if method == "growclip" else f"{method}, {NAMES[view]}"
+        style = {"color": PALETTE[number % len(PALETTE)], "marker": "o", "capsize": 3, "label": name}
+        style["lw"] = 3 if method == "growclip" else 1.6
+        first = growth_steps - scores.shape[1] + 1  # from scratch has one point: the end
+        steps = np.arange(first, growth_steps + 1) + 0.05 * (number - 2)  # so that bars do not hide each other
+        left.errorbar(steps, points[0], points[1:], **style)
+        right.errorbar(flops.mean(0), points[0], points[1:], **style)
+    left.set(xlabel="growth step", ylabel=f"{score}, test data", xticks=range(1, growth_steps + 1))
+    right.set(xlabel="training so far, TFLOPs (search included)", title=f"up to {rows['seed'].nunique()} seeds")
+    left.set_title(setting)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
+    return figure
+
+
+def draw_continual(rows: pd.DataFrame) -> Figure:
+    """Study 7: accuracy on new concepts over what was lost of earlier ones, means over seeds."""
+    figure, axes = subplots(figsize=(9.5, 4.4))
+    methods = list(dict.fromkeys(rows["method"]))
+    for (growing, method), part in rows.groupby(["growing", "method"], sort=False):
+        (x, *across), (y, *up) = centre(part["forgetting"]), centre(part["plasticity"])
+        colour = PALETTE[methods.index(method) % len(PALETTE)]
+        marker = "os"[methods.index(method) >= len(PALETTE)]  # there are more methods than colours
+        name, fill = (f"{method}, growing", colour) if growing else (method, "white")
+        bars = [[up[0]], [up[1]]], [[across[0]], [across[1]]]
+        axes.errorbar(x, y, *bars, fmt=marker, color=colour, elinewidth=0.8, mfc=fill, label=name)
+    axes.set(xlabel="forgetting: accuracy lost on earlier concepts", ylabel="accuracy on each step's new concepts")
+    figure.legend(loc="outside right center", fontsize=8)
+    return figure
+
+
+def draw_history(history: list[list[float]]) -> Figure:
+    """Accuracy on every step's concepts (columns) after every step (rows, of 1, 2, ... entries)."""
+    steps = len(history)
+    figure, axes = subplots(figsize=(5.6, 3.8))
+    table = np.full((steps, steps), np.nan)
+    for t, row in enumerate(history):
+        table[t, : len(row)] = row
+        for s, value in enumerate(row):
+            axes.text(s, t, f"{value:.2f}", ha="center", va="center", color="black" if value > 0.6 else "white")
+    picture = axes.imshow(table, vmin=0, vmax=1, cmap="viridis", aspect="auto")
+    axes.grid(False)
+    names = range(1, steps + 1)
+    axes.set_xticks(range(steps), names)
+    axes.set_yticks(range(steps), names)
+    axes.set(xlabel="concepts of growth step", ylabel="after growth step")
+    figure.colorbar(picture, ax=axes, label="mean zero-shot accuracy")
+    return figure
+
+
+def claim_table(folder: Path) -> str:
+    """Markdown, claim by claim: the paper, what was measured, what was held equal, seeds, verdict."""
+    lines, found = [], judged(folder)
+    for claim, reported in REPORTED.items():
+        mine = [(f, told) for f, _, told in found if f.claim == claim]
+        for number, (f, told) in enumerate(mine):
+            paper = reported if number == 0 else ""
+            lines.append([claim, paper, f"{f.what}: {f.found}", f"{f.equal}; {f.data}", f.found.seeds, told])
+        if not mine:
+            lines.append([claim, reported, "not measured", "-", 0, "-"])
+    return markdown("claim | the paper (abstract) | we measured (95 %) | held equal; where | seeds | verdict", lines)
+
+
+def recompute_growth(profile: str, place: Path) -> pd.DataFrame:
+    """Runs the jobs `AGAIN` of seed 0 of study 1 on scenes, its table in `place`; rows that are there are kept."""
+    place.mkdir(parents=True, exist_ok=True)
+    with (
+        contextlib.chdir(place),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):  # jobs keep what resuming needs below the working folder
+        every = all_jobs("growth", Grid("scenes", get_profile(profile), 1), place, 1)
+        wanted = [job for job in every if (job.setting["method"], job.setting["view"]) in AGAIN]
+        run_jobs(place / "growth.csv", wanted, 1, "growth")
+    return pd.concat([rows_of(place / "growth.csv", job.key) for job in wanted])
+
+
+def compare_rows(again: pd.DataFrame, folder: Path) -> str:
+    """How far rows computed anew are from those of the table with the same setting."""
+    table, key = read(folder, "growth"), [*SETTING, "seed", "method", "view"]
+    both = again.merge(table, on=key, suffixes=("", " in the table"))
+    if both.empty:
+        return "The table has no rows of this setting to compare with."
+    gap = (both["zero_shot_mean"] - both["zero_shot_mean in the table"]).abs().max()
+    return f"{len(both)} rows are in the table, too; mean zero-shot differs by at most {100 * gap:.1f} points."
+
+
+@exercise
+def check_paired_interval(answer) -> None:
+    for seed, seeds in enumerate((5, 8, 10)):
+        rng = np.random.default_rng(seed)
+        common = 5 * rng.standard_normal(seeds)
+        one, other = common + rng.standard_normal(seeds) + 1, common + rng.standard_normal(seeds)
+        expected = difference(one - other)
+        low, high = (float(value) for value in answer(one, other))
+        require(low <= high, "the lower end comes first.")
+        width = expected.high - expected.low
+        require(high - low < 1.5 * width, "far too wide: do both methods have the same seeds in every resample?")
+        require(high - low > 0.7 * width, "far too narrow: draw as many seeds as there are, with replacement.")
+        near = abs(low - expected.low) < 0.2 * width and abs(high - expected.high) < 0.2 * width
+        require(near, f"({low:.2f} to {high:.2f}) is not where it should be: one minus other, 2.5 % at either end.")
+
+
+@exercise
+def check_holm(answer) -> None:
+    for ps in ([0.01, 0.04, 0.03], [0.02, 0.03, 0.04], [0.5], [0.001, 0.9, 0.04, 0.02], [0.6, 0.7]):
+        got, expected = [float(p) for p in answer(list(ps))], holm(ps)
+        require(len(got) == len(ps), "one corrected p-value for every p-value.")
+        require(max(got) <= 1, "no p-value is larger than 1.")
+        bonferroni = [min(1.0, len(ps) * p) for p in ps]
+        require(np.allclose(got, expected) or not np.allclose(got, bonferroni), "this is Bonferroni's correction.")
+        require(not np.allclose(sorted(got), sorted(expected)) or np.allclose(got, expected), "keep the order of ps.")
+        require(np.allclose(got, expected), f"for {ps}: not {[round(p, 3) for p in got]}.")
+
+
+@exercise
+def check_judge(answer) -> None:
+    cases = ((0.5, 2, 0.01, 5), (0.5, 2, 0.2, 10), (-3, -1, 0.001, 10), (-3, -1, 0.3, 5), (-1, 1, 0.9, 10),
+             (0.5, 2, 0.001, 4), (-3, -1, 0.001, 2), (0.0, 2, 0.01, 8))  # fmt: skip
+    for low, high, p, seeds in cases:
+        expected = verdict(Difference((low + high) / 2, low, high, p, seeds), p)
+        got = answer(low, high, p, seeds)
+        require(got in VERDICTS, f"{got!r} is none of {', '.join(VERDICTS)}.")
+        case = f"({low:g} to {high:g}), corrected p {p:g}, {seeds} seeds"
+        require(got == expected, f"{case} is not {got!r}.")
+
+
+@exercise
+def check_forgotten(answer) -> None:
+    rng = np.random.default_rng(0)
+    histories = [[[0.9], [0.8, 0.7]], [[0.5], [0.9, 0.6], [0.7, 0.8, 0.4]]]
+    histories.append([list(rng.random(t + 1).round(2)) for t in range(5)])
+    for history in histories:
+        got, expected = [float(value) for value in answer([list(row) for row in history])], forgetting(history)
+        require(len(got) == len(history) - 1, "one number for every step but the last, whose concepts are new.")
+        require(not np.allclose(got, [-value for value in expected]), "what was lost is positive.")
+        require(np.allclose(got, expected), "compare the present with the best that ever was, not with one step.")

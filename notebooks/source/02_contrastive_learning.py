@@ -1,0 +1,341 @@
+# %% [markdown]
+# # 02 · Why does matching pairs teach anything?
+#
+# **You will learn** what the contrastive loss of CLIP asks for, why it has two directions, and what
+# the temperature does. **Read before:** 01. **Takes** 20 minutes to work through, under a minute to run.
+# **Of the paper:** the loss that GrowCLIP trains with at every growth step (it is CLIP's).
+#
+# Nobody labels the pictures. All we know is which caption came with which picture. That this is enough
+# to learn colours, shapes and counting is the surprise that this notebook takes apart.
+
+# %% tags=["parameters"]
+profile = "laptop"
+seed = 0
+out = "runs/notebooks"
+
+# %% tags=["imports"]
+import math
+
+import torch
+import torch.nn.functional as F
+
+from growclip_lite.course import lesson_02
+from growclip_lite.course.display import show, subplots
+from growclip_lite.course.place import amount, folder
+from growclip_lite.course.predictions import Predictions
+
+# %%
+from growclip_lite.losses import contrastive_loss
+from growclip_lite.widgets import explore
+
+predictions = Predictions(folder(out), "02")
+
+# %% [markdown]
+# ## One number by hand
+#
+# Take two pairs. Each picture and each caption has become a vector of length 1. How well two of them
+# match is their dot product, the cosine of the angle between them.
+
+# %%
+images = torch.tensor([[1.0, 0.0], [0.0, 1.0]])  # two pictures, E = 2
+texts = torch.tensor([[0.8, 0.6], [0.6, 0.8]])  # their captions
+similarity = images @ texts.T
+similarity
+
+# %% [markdown]
+# Row 0 says: picture 0 fits its own caption with 0.8, the other one with 0.6. Softmax makes
+# probabilities of a row; the loss of picture 0 is minus the logarithm of the probability of its own
+# caption. Here it is by hand, with nothing but `exp` and `log`.
+
+# %% tags=["nbval-check-output"]
+right, wrong = math.exp(0.8), math.exp(0.6)
+by_hand = -math.log(right / (right + wrong))
+print(f"{by_hand:.4f}")
+
+# %% [markdown]
+# Guessing would cost log 2 = 0.693. So this picture is hardly better than a coin, although 0.8 and
+# 0.6 look well apart. Cosines live between -1 and 1, and softmax sees only differences: they have to
+# be magnified. CLIP multiplies them by a learned factor, `logit_scale`, which is 1 / temperature.
+
+# %% [markdown]
+# ### Predict
+#
+# With temperature 0.1 (a factor of 10) instead of 1, the loss of picture 0 will be
+# **a** about the same, **b** about a fifth, **c** ten times as large.
+
+# %%
+guess = None
+predictions.predict("colder", guess)
+
+# %% tags=["nbval-check-output"]
+for temperature in (1.0, 0.1, 0.01):
+    loss = -math.log(1 / (1 + math.exp((0.6 - 0.8) / temperature)))
+    print(f"temperature {temperature:<5g} loss {loss:.4f}")
+predictions.reveal("colder", "b")
+
+# %% [markdown]
+# **Why:** the difference of 0.2 becomes one of 2, and exp(2) is 7.4: seven to one for the right
+# caption. Colder still, and the model is punished for nothing any more: there is no gradient left.
+
+# %% [markdown]
+# ## A loop, in both directions
+#
+# A picture can look for its caption, and a caption for its picture. The first reads rows of the
+# similarity matrix, the second columns. They are different questions: a caption such as "a circle" may
+# fit many pictures, and only its column shows that.
+
+
+# %%
+def loss_in_a_loop(images, texts, factor):
+    total, batch = 0.0, len(images)
+    for i in range(batch):
+        row = [factor * float(images[i] @ texts[j]) for j in range(batch)]  # which text?
+        column = [factor * float(images[j] @ texts[i]) for j in range(batch)]  # which image?
+        for scores in (row, column):
+            total += math.log(sum(math.exp(s) for s in scores)) - scores[i]
+    return total / (2 * batch)
+
+
+print(f"{loss_in_a_loop(images, texts, 1.0):.4f}")
+
+# %% [markdown]
+# ## Without the loop, and the package's own
+#
+# Cross-entropy with the target on the diagonal is the same thing: row i should choose column i. The
+# transposed matrix gives the other direction.
+
+
+# %%
+def loss_of_matrices(images, texts, factor):
+    logits = factor * images @ texts.T  # (B, B)
+    target = torch.arange(len(logits))
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+some_images, some_texts = (
+    lesson_02.unit_vectors(16, 8, seed),
+    lesson_02.unit_vectors(16, 8, seed + 1),
+)
+by_loop = loss_in_a_loop(some_images, some_texts, 10.0)
+by_matrices = loss_of_matrices(some_images, some_texts, 10.0)
+packaged = contrastive_loss(some_images, some_texts, torch.tensor(10.0))
+assert abs(by_loop - by_matrices) < 1e-4 and torch.isclose(by_matrices, packaged)
+print("loop, matrices and package agree")
+
+# %% [markdown]
+# ## Both directions at three temperatures
+#
+# Six pairs, each caption near its picture but with noise. The upper row normalises over texts, the
+# lower over images. Warm (left), everything is about as probable as chance, 1/6. Cold (right), every
+# row has made up its mind, whether it is right or not.
+
+# %%
+noise = 0.7 * lesson_02.unit_vectors(6, 8, seed + 3)
+six_images = lesson_02.unit_vectors(6, 8, seed + 2)
+six_texts = F.normalize(six_images + noise, dim=-1)
+similarity = six_images @ six_texts.T
+alt = "Six by six matrices of probabilities; at temperature 1 nearly even, at 0.02 nearly all on single cells."
+show(lesson_02.draw_both_softmaxes(similarity, (1.0, 0.2, 0.02)), alt)
+
+# %% [markdown]
+# **Takeaway:** the temperature decides how much a near miss counts. Move it yourself:
+
+# %%
+explore(
+    lambda temperature: lesson_02.draw_both_softmaxes(similarity, (temperature,)),
+    "The two probability matrices at temperature 0.2.",
+    start={"temperature": 0.2},
+    temperature=[1.0, 0.5, 0.2, 0.1, 0.05, 0.02],
+)
+
+# %% [markdown]
+# ## What the gradient does
+#
+# The derivative of the loss with respect to a logit is (probability - target) / batch, for each
+# direction. So every right pair is pulled together, and every wrong pair is pushed apart *as much as
+# it is believed in*. Negatives that nobody would confuse are left alone; the hard ones teach.
+
+# %% [markdown]
+# ### Predict
+#
+# Of all wrong captions for picture 0, the strongest push goes to
+# **a** the most similar one, **b** the least similar one, **c** all alike.
+
+# %%
+guess = None
+predictions.predict("push", guess)
+
+# %%
+logits = (5 * similarity).requires_grad_()
+F.cross_entropy(logits, torch.arange(6)).backward()
+by_formula = ((5 * similarity).softmax(1) - torch.eye(6)) / 6
+assert torch.allclose(logits.grad, by_formula, atol=1e-6)
+push = logits.grad[0].clone()
+push[0] = 0  # its own caption is pulled
+similar = similarity[0].clone()
+similar[0] = -1
+predictions.reveal("push", "a" if push.argmax() == similar.argmax() else "c")
+
+# %% [markdown]
+# ## Does it teach? Vectors that learn to match
+#
+# No encoders yet: 32 picture vectors and 32 caption vectors, free to move, trained by this loss alone.
+# Nothing but "these two belong together" is ever said.
+#
+# ### Predict
+#
+# Trained at a fixed factor of 1, the share of pictures that find their caption first will be, in the end,
+# **a** near chance (1/32), **b** about a half, **c** all of them.
+
+# %%
+guess = None
+predictions.predict("warm", guess)
+
+
+# %%
+def train_vectors(factor, steps=amount(profile, 60, 300)):
+    x, y = (lesson_02.unit_vectors(32, 16, seed + s).requires_grad_() for s in (10, 11))
+    optimizer, found = torch.optim.Adam([x, y], lr=0.02), []
+    for _ in range(steps):
+        a, b = F.normalize(x, dim=-1), F.normalize(y, dim=-1)
+        loss = contrastive_loss(a, b, torch.tensor(factor))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        found.append(
+            (
+                loss.item() / math.log(32),
+                ((a @ b.T).argmax(1) == torch.arange(32)).float().mean().item(),
+            )
+        )
+    return torch.tensor(found).T
+
+
+curves = {factor: train_vectors(factor) for factor in (1.0, 10.0, 100.0)}
+for factor, (_, recall) in curves.items():
+    print(f"factor {factor:<5g} {recall[-1]:.2f} of the pictures find their caption")
+found = curves[1.0][1][-1].item()
+predictions.reveal("warm", "a" if found < 0.25 else "b" if found < 0.75 else "c")
+
+# %%
+figure, (left, right) = subplots(1, 2, figsize=(10, 3.6))
+for factor, (loss, recall) in curves.items():
+    left.plot(loss, label=f"factor {factor:g}")
+    right.plot(recall, label=f"factor {factor:g}")
+left.axhline(1, color="#8a8a8a", ls=":", label="chance")
+right.axhline(1 / 32, color="#8a8a8a", ls=":", label="chance")
+left.set(xlabel="step", ylabel="loss / log B", title="the loss")
+right.set(
+    xlabel="step", ylabel="R@1, image to text", title="who finds their caption", ylim=(0, 1.03)
+)
+left.legend()
+show(
+    figure,
+    "Loss and recall over training steps for three factors; warm losses stay high although pairs match.",
+)
+
+# %% [markdown]
+# **Takeaway:** matching alone pulls pairs together. With a factor of 1 the loss stays near chance even
+# when every pair is found: it is the *scale* that is missing, not the order. That is why CLIP learns it.
+
+# %% [markdown]
+# ## When two captions say the same
+#
+# The diagonal target claims that every other caption is wrong. Among 256 pairs, "a red circle" may
+# stand twice. The package spreads the target over equal captions (our reading, after UniCL).
+
+# %%
+ids = torch.tensor([0, 1, 0, 2])  # captions 0 and 2 are the same sentence
+same = (ids[:, None] == ids[None, :]).float()
+target = same / same.sum(1, keepdim=True)
+a, b = lesson_02.unit_vectors(4, 8, 1), lesson_02.unit_vectors(4, 8, 2)
+by_hand = (F.cross_entropy(5 * a @ b.T, target) + F.cross_entropy(5 * b @ a.T, target)) / 2
+assert torch.isclose(by_hand, contrastive_loss(a, b, torch.tensor(5.0), ids))
+target
+
+# %%
+predictions.score()
+
+# %% [markdown] tags=["exercise-text"]
+# ## Exercise 1 · One row
+#
+# Write the loss of one picture: `logits` (B,) are its scaled similarities with all captions, `target`
+# is the number of its own. No `F.cross_entropy`, and no overflow at logits of 1000.
+#
+# <details><summary>Hint</summary>
+#
+# log(sum(exp(x))) does not change when you subtract m inside and add it outside; `torch.logsumexp` does so.
+# </details>
+
+
+# %% tags=["exercise"]
+def loss_of_one_row(logits, target):
+    # SOLUTION
+    return torch.logsumexp(logits, 0) - logits[target]
+    # END
+
+
+lesson_02.check_loss_of_one_row(loss_of_one_row)
+
+# %% [markdown] tags=["exercise-text"]
+# ## Exercise 2 · One direction only
+#
+# Write the half of the loss in which every *image* looks for its text.
+#
+# <details><summary>Hint</summary>
+#
+# Which of the two matrices, `logits` or `logits.T`, has one row per image?
+# </details>
+
+
+# %% tags=["exercise"]
+def images_as_queries_only(images, texts, factor):
+    # SOLUTION
+    return F.cross_entropy(factor * images @ texts.T, torch.arange(len(images)))
+    # END
+
+
+lesson_02.check_images_as_queries_only(images_as_queries_only)
+
+# %% [markdown] tags=["exercise-text"]
+# ## Exercise 3 · How low can it go?
+#
+# Suppose every right pair has similarity 1, and the others are spread as far apart as they can be: each
+# wrong pair has similarity -1 / (B - 1). What is the loss, as a function of the batch B and the factor?
+#
+# <details><summary>Hint</summary>
+#
+# All rows are alike. Write the one probability that counts, and divide above and below by its numerator.
+# </details>
+
+
+# %% tags=["exercise"]
+def best_possible_loss(batch, factor):
+    # SOLUTION
+    return math.log1p((batch - 1) * math.exp(-factor * (1 + 1 / (batch - 1))))
+    # END
+
+
+lesson_02.check_best_possible_loss(best_possible_loss)
+
+# %% [markdown] tags=["solution-text"]
+# With a factor of 1 and 256 pairs the best possible loss is about 5.18, hardly below log 256 = 5.55: without
+# a scale the loss cannot get away from chance, however good the embeddings are.
+
+# %% [markdown]
+# ## Recap
+#
+# 1. A pair is pulled together, wrong pairs are pushed apart as much as they are believed in.
+# 2. Two directions: which text, which image.
+# 3. The temperature magnifies cosines; it is learned.
+# 4. Equal captions share the target.
+# 5. Nothing in the loss names a class: those come at test time, as sentences (04).
+#
+# **Not shown:** that the features generalise to new pictures. Free vectors cannot; encoders can (03).
+#
+# **Recall:** Why does a larger batch make the task harder? <details><summary>Answer</summary>
+# There are more wrong captions to choose from: chance is 1 / B.</details>
+#
+# **References:** Radford et al. 2021 (CLIP), figure 3; van den Oord et al. 2018 (InfoNCE); Yang et al. 2022 (UniCL).
+#
+# **Next:** [03 · two encoders](03_two_encoders.ipynb)

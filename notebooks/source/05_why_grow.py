@@ -1,0 +1,423 @@
+# %% [markdown]
+# # 05 · When does a fixed size stop paying?
+#
+# **You will learn** how to compare sizes at equal compute, what a compute-optimal size is, why a stream
+# of data moves it, and what growing has to save to be worth its trouble. **Read before:** 03, 04.
+# **Takes** 25 minutes to work through, about two minutes to run. **Of the paper:** its motivation: a
+# fixed architecture does not fit data that keep growing.
+#
+# "Larger is better" leaves out the price. This notebook never compares two models without saying what
+# is held equal, and in the end it does not flatter growing.
+
+# %% tags=["parameters"]
+profile = "laptop"
+seed = 0
+out = "runs/notebooks"
+
+# %% tags=["imports"]
+import math
+
+import numpy as np
+
+from growclip_lite.course import lesson_05
+from growclip_lite.course.display import show
+from growclip_lite.course.place import amount, folder, root
+from growclip_lite.course.predictions import Predictions
+
+# %%
+from growclip_lite.architecture import Architecture, ModelConfig, forward_flops, training_flops
+from growclip_lite.profiles import LAPTOP, SMOKE
+from growclip_lite.studies import claims
+from growclip_lite.studies.statistics import paired
+from growclip_lite.studies.table import read_table
+from growclip_lite.widgets import explore
+
+results = root() / "results"
+predictions = Predictions(folder(out), "05")
+
+# %% [markdown]
+# ## One number by hand: the price of a block
+#
+# Compute is counted in FLOPs, floating-point operations. A block with D channels has matrices of 12 D²
+# weights (4 D² of attention, 8 D² of the feed-forward part). Each of N tokens meets each weight once: a
+# multiplication and an addition. The attention scores and the mixing add 2 · 2 N² D.
+
+# %% tags=["nbval-check-output"]
+tokens, channels = 16, 64  # a picture of 32 x 32 in patches of 8 x 8; two heads of 32
+block = 2 * tokens * 12 * channels**2 + 2 * 2 * tokens**2 * channels
+print(f"{block:,} FLOPs for one picture and one block")
+
+# %% [markdown]
+# The package counts whole architectures without building them. One image block more must cost the same.
+
+# %% tags=["nbval-check-output"]
+sizes = ModelConfig(image_size=32, patch_size=8, context_length=24, vocab_size=1_000, embed_dim=64)
+shallow, deeper = Architecture(1, 2, 1, 2, 1, 2), Architecture(2, 2, 1, 2, 1, 2)
+assert forward_flops(deeper, sizes) - forward_flops(shallow, sizes) == block
+for size in (Architecture(1, 1, 1, 1, 0, 1), shallow, Architecture(2, 4, 1, 4, 2, 4)):
+    iterations = round(1e12 / training_flops(size, sizes, batch_size=256))
+    print(f"{str(size):<42} 1 TFLOP buys {iterations:>4} iterations of 256 pairs")
+
+# %% [markdown]
+# So there is the trade: with the same compute, a small model sees many more pairs, a large one learns
+# more from each. Which is better is a question for measurements.
+#
+# ### Predict
+#
+# Five sizes, from 0.06 to 1.3 million parameters, are trained on the first growth step's 8,000 pairs for
+# 1 TFLOP each. The most accurate will be **a** the smallest, **b** the middle one, **c** the largest.
+
+# %%
+guess = None
+predictions.predict("first", guess)
+
+# %%
+rows = lesson_05.with_budget(read_table(results / "capacity.csv"))
+names, seeds = lesson_05.sizes_in(rows), rows["seed"].nunique()
+print(f"read from results/capacity.csv: {len(rows)} trainings, {len(names)} sizes, {seeds} seed(s)")
+here = rows[(rows["step"] == "first") & (rows["budget"] == 1)]
+accuracy = here.groupby("architecture")["zero_shot_mean"].mean()
+print(accuracy[names].round(3).to_string())
+predictions.reveal("first", "abc"[min(names.index(accuracy.idxmax()), 4) // 2])
+
+# %% [markdown]
+# **Why:** the large model had time for a few dozen batches only. It has hardly begun, while the small
+# one has been through the data many times.
+
+# %% [markdown]
+# ## All budgets
+#
+# Every point is a complete training with its own learning-rate schedule, because a curve read off in
+# the middle of a longer training would be unfair. Left: the first growth step's data, with its few
+# concepts. Right: all 120,000 pairs, with 500 named kinds and all nine tasks.
+
+# %%
+alt = "Two panels of accuracy over TFLOPs; smaller sizes lead at small budgets and are overtaken one by one."
+show(lesson_05.draw_capacity(rows), alt)
+
+# %% [markdown]
+# **Takeaway:** every size is the best one for a while; then it flattens, and a larger one passes it.
+#
+# One line is one size and one point one seed; how many seeds there are is printed above. With a single
+# seed, treat differences of a point or two as noise. The gaps at the left ends are of another order.
+
+# %% [markdown]
+# ## Where two curves cross
+#
+# Budgets double from point to point, so we work in log₂ of the budget. Between two points we draw a
+# straight line for the *difference* and ask where it is zero.
+
+
+# %%
+def curve(step, name):
+    part = rows[(rows["step"] == step) & (rows["architecture"] == name)]
+    return part.groupby("budget")["zero_shot_mean"].mean()
+
+
+def crossing(step, small, large):
+    gap = (curve(step, large) - curve(step, small)).dropna()  # budgets that both had
+    x, y = np.log2(gap.index.to_numpy()), gap.to_numpy()
+    for i in range(len(y) - 1):
+        if y[i] < 0 <= y[i + 1]:
+            return 2 ** (x[i] - y[i] * (x[i + 1] - x[i]) / (y[i + 1] - y[i]))
+    return math.nan
+
+
+# %% [markdown]
+# ### Predict
+#
+# More data of more kinds: on the last growth step's data, the second size will pass the smallest at
+# **a** a smaller budget than on the first step's, **b** a larger one, **c** about the same.
+
+# %%
+guess = None
+predictions.predict("later", guess)
+
+# %%
+first, last = (crossing(step, names[0], names[1]) for step in ("first", "last"))
+print(
+    f"{names[1]} passes {names[0]} at {first:.1f} TFLOPs, with the last step's data at {last:.1f}"
+)
+predictions.reveal("later", "b" if last > 1.25 * first else "a" if last < 0.8 * first else "c")
+
+# %% [markdown]
+# **Why:** a small model is passed once *it has nothing left to learn*. The last step's data hold more to
+# learn: more pairs, more concepts, harder tasks (all of them differ between the panels). More data alone
+# do not make a large model good at a small budget.
+
+# %% [markdown]
+# ## The compute-optimal size
+#
+# Turn the question round: for a given budget, which size is best? First as a loop, then with pandas.
+
+# %%
+means = rows.groupby(["step", "budget", "architecture"], as_index=False)["zero_shot_mean"].mean()
+best = {}
+for row in means.itertuples():
+    key = row.step, row.budget
+    if key not in best or row.zero_shot_mean > best[key][0]:
+        best[key] = row.zero_shot_mean, row.architecture
+rows_of_best = means.loc[means.groupby(["step", "budget"])["zero_shot_mean"].idxmax()]
+assert rows_of_best["architecture"].tolist() == [name for _, name in best.values()]
+for (step, budget), (value, name) in best.items():
+    print(f"{step:<5} step, {budget:>5g} TFLOPs: {name:<40} {value:.3f}")
+
+# %%
+alt = "The best size in million parameters over TFLOPs rises in steps, later with the last step's data."
+show(lesson_05.draw_best(rows), alt)
+
+# %% [markdown]
+# **Takeaway:** there is no best size as such, only a best size for a budget and for data. It grows with
+# the budget. (The largest budgets were not tried with the smallest sizes: they would take hours.)
+
+# %% [markdown]
+# ## Bet on it
+#
+# Choose a budget, look at the curves up to there, name your winner, and then reveal.
+
+# %%
+bets = lesson_05.bets(rows)
+explore(
+    lambda budget, show_winner: lesson_05.draw_bet(rows, budget, show_winner),
+    "Accuracy over TFLOPs up to a budget; the winner at the budget itself is hidden.",
+    start={"budget": bets[3]},
+    budget=bets,
+    show_winner=[lesson_05.GUESS, lesson_05.REVEAL],
+)
+
+# %% [markdown]
+# ## Do it yourself: two sizes, live
+#
+# The two smallest sizes on the first step's data, trained from scratch right here at small budgets. This
+# is the very computation behind the table, with fewer test pictures and your seed.
+
+# %%
+two = {"smallest": Architecture(1, 1, 1, 1, 0, 1), "second": shallow}
+budgets = amount(profile, [0.01, 0.02, 0.04], [0.15, 0.3, 0.6])
+amounts = SMOKE if profile == "smoke" else LAPTOP
+live, chance = lesson_05.train_live(amounts, seed, budgets, two)
+for name, found in live.items():
+    told = [f"{b:g} TFLOPs: {value:.3f}" for b, value in zip(budgets, found, strict=True)]
+    print(f"{name:<9}", *told, sep="  ")
+gaps = np.subtract(live["smallest"], live["second"])
+crossed = gaps[0] > 0 > gaps[-1]
+print(
+    "they cross"
+    if crossed
+    else f"no crossing; the lead goes from {gaps[0]:+.3f} to {gaps[-1]:+.3f}"
+)
+
+# %%
+show(
+    lesson_05.draw_live(budgets, live, chance),
+    "Accuracy over TFLOPs of the two sizes that were trained in this notebook, with chance.",
+)
+
+# %% [markdown]
+# **Takeaway:** a lead that shrinks while the budget grows announces a crossing. Compare the budget of the
+# crossing that we interpolated above. (One seed. Profile smoke shows
+# the mechanics only.)
+
+# %% [markdown]
+# ## Along a stream
+#
+# Now the data arrive in growth steps, each more than twice as many as before. If early steps get a small
+# share of the compute, the left end of the left panel holds for them, where a small size is best; in the
+# end the right panel holds. A *fixed* size is wrong at one end or the other. Growing means: be small
+# early, and do not throw away what the small model has learnt.
+#
+# What can that save at most? A fixed large model pays its full price from the first pair on.
+
+# %%
+growth = read_table(results / "growth.csv")
+every = claims.settings(results)  # data, profile, iterations, and how they are shared out
+settings = [s for s in every if lesson_05.after_first_step(growth, s)]  # with fixed rivals
+for setting in settings:
+    part = growth[np.logical_and.reduce([growth[k] == v for k, v in setting.items()])]
+    grown = part[part["method"] == "growclip"].set_index("seed")
+    large = part[(part["method"] == "fixed large") & (part["view"] == "steps")].set_index("seed")
+    if large.empty:
+        continue
+    spent = lesson_05.steps_of(large, "steps_flops").mean(0)
+    cheaper = 1 - (grown["train_flops"] - grown["search_flops"]) / large["train_flops"]
+    searched = grown["search_flops"] / large["train_flops"]
+    print(f"{claims.place(setting)}: shares of a fixed large model's FLOPs by growth step:")
+    print("  ", " ".join(f"{share:.0%}" for share in spent / spent.sum()))
+    print(f"   growing saves {cheaper.mean():.0%} of them; its searches cost {searched.mean():.0%}")
+
+# %% [markdown]
+# Read the last line of each setting with care. What growing saves is bounded by what is spent *before the
+# last step*. And the search that chooses the architectures is not free: the FLOPs of growing below
+# include it.
+
+# %%
+alt = "Accuracy on the known concepts over TFLOPs for growing and three fixed sizes, one panel per setting."
+show(lesson_05.draw_streams(growth, settings), alt)
+for setting in settings:
+    known = lesson_05.after_first_step(growth, setting)
+    told = [f"{name} {value:.3f}" for name, value in known.items()]
+    print(f"{claims.place(setting)}, after the first step:", *told, sep="  ")
+
+# %% [markdown]
+# **Takeaway:** compare the fixed sizes at their first points, at equal FLOPs. Where the large one is behind
+# the small one there, early compute is wasted on it: that is what growing wants to avoid. Then look at
+# the right ends. (Bars: 95 % bootstrap intervals over seeds, where there are two seeds or more.)
+
+# %% [markdown]
+# ### Predict
+#
+# With equally many passes over all pairs ("equal epochs") and equal FLOPs in all, GrowCLIP ends
+# **a** more than a point ahead of the best fixed size, **b** within a point, **c** more than a point behind.
+
+# %%
+guess = None
+predictions.predict("verdict", guess)
+
+# %% [markdown]
+# The best fixed size is chosen by validation accuracy, the difference taken on test data, by seed.
+
+# %%
+epochs = [s for s in settings if s["share_power"] == 1][0]  # as many iterations for every pair
+part = lesson_05.equal_flops(growth, epochs)
+grown, fixed = part[part["method"] == "growclip"], part[part["method"] != "growclip"]
+name = fixed.groupby("method")["validation_mean"].mean().idxmax()
+rival = fixed[fixed["method"] == name].set_index("seed")["zero_shot_mean"]
+both = 100 * (grown.set_index("seed")["zero_shot_mean"] - rival).dropna()
+packaged = paired(grown, fixed[fixed["method"] == name], "zero_shot_mean")
+assert math.isclose(both.mean(), packaged.mean)
+print(f"GrowCLIP - {name}: {packaged} points, {packaged.seeds} seed(s)")
+predictions.reveal("verdict", "a" if both.mean() > 1 else "c" if both.mean() < -1 else "b")
+
+# %% [markdown]
+# ## All comparisons, from the rows
+#
+# Every setting in the table, every fixed size, with intervals and the verdict after Holm's correction for
+# being many comparisons at once (12 derives both). Fewer than five seeds give no verdict.
+
+# %%
+mine = [(f, p, told) for f, p, told in claims.judged(results) if f.study == "growth"]
+mine = [(f, p, told) for f, p, told in mine if f.claim == "C1" and "known" not in f.what]
+for f, _, told in mine:
+    equal = f"equal {f.equal}"
+    print(f"{f.data:<30} {f.what:<25} {equal:<17} {str(f.found):<23} {told}")
+
+# %%
+alt = "Differences between GrowCLIP and fixed sizes with intervals, one panel per setting; zero is marked."
+show(lesson_05.draw_verdicts([f for f, _, _ in mine]), alt)
+
+# %%
+at_flops = [f.found for f, _, _ in mine if f.equal == "FLOPs" and f.data == claims.place(epochs)]
+behind = sum(found.mean < 0 for found in at_flops)
+print(f"at equal epochs and FLOPs GrowCLIP is behind {behind} of {len(at_flops)} fixed sizes")
+for setting in settings:
+    found = [f.found for f, _, _ in mine if f.equal == "FLOPs" and f.data == claims.place(setting)]
+    ahead = sum(one.low > 0 for one in found if one.seeds > 1)
+    print(
+        f"{claims.place(setting)}: ahead with its whole interval of {ahead} of {len(found)} sizes"
+    )
+predictions.score()
+
+# %% [markdown]
+# **Takeaway:** at equal epochs growing is behind the best fixed size here. Most of the compute falls into
+# the last step, so there is little to save before it, and the searches cost some. And at this budget a
+# small size is still about as good as any on the last step's data (right panel of the first figure, 16
+# TFLOPs): there is no need to get out of it. More can be saved where early steps get as much compute as
+# late ones, and more is needed where the budget reaches into the range in which larger sizes win. Whether
+# growing wins there, only the rows can say.
+
+# %% [markdown] tags=["exercise-text"]
+# ## Exercise 1 · The best size for a budget
+#
+# `table[size][budget]` is an accuracy. Some sizes were not trained with some budgets. Return the size that
+# is best at `budget`.
+#
+# <details><summary>Hint</summary>
+#
+# First collect the sizes that have an entry for this budget; then `max` with a `key`.
+# </details>
+
+
+# %% tags=["exercise"]
+def best_size(table, budget):
+    # SOLUTION
+    tried = {size: points[budget] for size, points in table.items() if budget in points}
+    return max(tried, key=tried.get)
+    # END
+
+
+lesson_05.check_best_size(best_size)
+
+# %% [markdown] tags=["exercise-text"]
+# ## Exercise 2 · What a fixed large model wastes
+#
+# `iterations[t]` are trained in growth step t; `grown[t]` is what an iteration costs with the architecture
+# that growing has by then. A fixed model has the last one's cost all the time. Which share of the fixed
+# model's FLOPs does growing save, at equal iterations and without a search?
+#
+# <details><summary>Hint</summary>
+#
+# Two sums over growth steps, of iterations times cost. One minus their quotient.
+# </details>
+
+
+# %% tags=["exercise"]
+def wasted_share(iterations, grown):
+    # SOLUTION
+    spent = sum(n * cost for n, cost in zip(iterations, grown, strict=True))
+    return 1 - spent / (sum(iterations) * grown[-1])
+    # END
+
+
+lesson_05.check_wasted_share(wasted_share)
+
+# %% [markdown] tags=["solution-text"]
+# The later the iterations come, the less there is to save: with all of them in the last step, nothing.
+
+# %% [markdown] tags=["exercise-text"]
+# ## Exercise 3 · The crossing point
+#
+# `small[i]` and `large[i]` are accuracies at `budgets[i]` (doubling). Return the budget where the large size
+# passes the small one, interpolated linearly over the logarithm of the budget; `float("nan")` where it
+# never does.
+#
+# <details><summary>Hint</summary>
+#
+# Find the first i where the difference turns from negative to positive. On log₂, the zero lies at
+# i + gap[i] / (gap[i] - gap[i + 1]).
+# </details>
+
+
+# %% tags=["exercise"]
+def crossing_point(budgets, small, large):
+    # SOLUTION
+    gap = np.subtract(large, small)
+    for i in range(len(gap) - 1):
+        if gap[i] < 0 <= gap[i + 1]:
+            share = gap[i] / (gap[i] - gap[i + 1])
+            return budgets[i] * (budgets[i + 1] / budgets[i]) ** share
+    return math.nan
+    # END
+
+
+lesson_05.check_crossing_point(crossing_point)
+
+# %% [markdown]
+# ## Recap
+#
+# 1. Compare sizes at equal compute; say what is equal.
+# 2. Small sizes lead first and flatten; larger ones pass them.
+# 3. The compute-optimal size depends on budget *and* data.
+# 4. In a stream a fixed large model pays its full price for early data that a small one learns as well.
+# 5. What growing can save is bounded by the compute before the last step, and its searches cost some.
+#
+# **Not shown:** budgets beyond 64 TFLOPs, other worlds, sizes above 1.4 million parameters. The curves of
+# capacity have the seeds that were printed, no more.
+#
+# **Recall:** Why may more data call for a *smaller* model at a fixed budget?
+# <details><summary>Answer</summary>
+# A small one has not run out of things to learn, and the large one has not seen enough of the data yet.</details>
+#
+# **References:** Deng et al. 2023 (GrowCLIP); Hoffmann et al. 2022 (compute-optimal models); Kaplan et al.
+# 2020 (scaling laws).
+#
+# **Next:** [06 · the shared encoder](06_shared_encoder.ipynb)

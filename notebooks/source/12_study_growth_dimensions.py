@@ -1,0 +1,383 @@
+# %% [markdown]
+# # 12 · Depth, width or sharing: which pays?
+#
+# **You will learn** what one unit of each growth dimension costs, how to compare dimensions fairly, and
+# how to read differences over a few seeds: pairs, bootstrap, Holm. **Read before:** 05, 07, 08.
+# **Takes** 25 minutes to work through, under a minute to run. **Of the paper:** its study of growth in
+# different dimensions.
+#
+# One trained base grows in one dimension, then trains on. Everything else is held equal. To measure all
+# of it anew takes hours: `papermill notebooks/12_study_growth_dimensions.ipynb out.ipynb -p seeds 5
+# -p recompute True`.
+
+# %% tags=["parameters"]
+profile = "laptop"
+seed = 0
+out = "runs/notebooks"
+seeds = 5
+recompute = False
+
+# %% tags=["imports"]
+import numpy as np
+
+from growclip_lite.course import lesson_12
+from growclip_lite.course.display import show
+from growclip_lite.course.place import folder, root
+from growclip_lite.course.predictions import Predictions
+
+# %%
+from scipy import stats
+
+from growclip_lite.architecture import ModelConfig, count_parameters, forward_flops
+from growclip_lite.studies import claims
+from growclip_lite.studies.dimensions import BASE, widened
+from growclip_lite.studies.statistics import FEWEST_SEEDS, holm, paired
+from growclip_lite.widgets import explore
+
+predictions = Predictions(folder(out), "12")
+
+# %% [markdown]
+# ## What a unit costs
+#
+# The base has one block in each encoder; image and text are two heads (64 channels) wide, the shared
+# encoder one. By hand: one more image block, with 16 tokens of 64 channels.
+
+# %% tags=["nbval-check-output"]
+tokens, channels = 16, 64
+parameters = (3 + 1 + 4 + 4) * channels**2  # qkv, out, up, down
+flops = 2 * tokens * parameters + 2 * 2 * tokens**2 * channels  # matrices, then attention
+print(f"{BASE}: one image block adds {parameters:,} parameters and {flops:,} FLOPs")
+
+# %%
+sizes = ModelConfig(image_size=32, patch_size=8, context_length=24, vocab_size=1_000, embed_dim=64)
+deeper = widened(BASE, "image_depth", 1)
+assert count_parameters(deeper, sizes) - count_parameters(BASE, sizes) == parameters
+assert forward_flops(deeper, sizes) - forward_flops(BASE, sizes) == flops
+
+# %% [markdown]
+# ### Predict
+#
+# Of the six single units, the one that adds most FLOPs is **a** a block of the image encoder, **b** a head
+# of the image encoder, **c** a head of the shared encoder.
+
+# %%
+guess = None
+predictions.predict("dearest", guess)
+
+# %% tags=["nbval-check-output"]
+costs = {}
+for name in BASE.to_dict():
+    more = widened(BASE, name, 1)
+    costs[name] = tuple(f(more, sizes) - f(BASE, sizes) for f in (forward_flops, count_parameters))
+    print(f"{name:<13} {costs[name][0]:>10,} FLOPs {costs[name][1]:>8,} parameters")
+
+# %%
+dearest = max(costs, key=lambda name: costs[name][0])
+predictions.reveal("dearest", {"image_depth": "a", "image_width": "b"}.get(dearest, "c"))
+alt = "Bars: a unit of image width adds most FLOPs and parameters; a unit of shared depth the fewest of both."
+show(lesson_12.draw_units(costs), alt)
+
+# %% [markdown]
+# **Takeaway:** a unit is not a unit. Width is squared in every block and runs through the convolutional
+# stem as well; a block of a narrow shared encoder costs little, though both modalities pass it.
+#
+# So the study does not compare units. The dearest one, image width, sets the cost; every other dimension
+# grows by as many whole units as add about as many FLOPs (or as many parameters). *Balanced* growth spends
+# as much on one unit each of as many dimensions as it pays for.
+
+# %% [markdown]
+# ## The rows
+#
+# Held equal: the trained base of each seed, the pairs, the batches, the number of iterations after
+# growing. Not equal: training FLOPs. Every grown model costs more than the one that has not grown.
+
+# %%
+rows, place = lesson_12.study_rows(root() / "results", folder(out), profile, seeds, recompute)
+base = lesson_12.base_of(rows)
+print(
+    base[["seed", "zero_shot_mean", "i2t_r1"]].sort_values("seed").round(3).to_string(index=False)
+)
+
+# %% [markdown]
+# ## Differences by hand: pairs first
+#
+# A seed decides on pairs, batches and fresh weights. All settings of one seed share them. So subtract
+# within a seed, and what a lucky seed brings is gone from the difference.
+
+# %%
+wider = rows[(rows["equal"] == "flops") & (rows["growth"] == "image_width")]
+before, after = (part.set_index("seed")["zero_shot_mean"] for part in (base, wider))
+values = np.array([100 * (after[s] - before[s]) for s in before.index if s in after.index])
+packaged = paired(wider, base, "zero_shot_mean")
+assert abs(values.mean() - packaged.mean) < 1e-9
+print(
+    f"{BASE}, wider by one head: {np.round(values, 1).tolist()} points, mean {values.mean():+.2f}"
+)
+
+# %% [markdown]
+# ## Then an interval
+#
+# How sure is that mean? The bootstrap draws as many seeds as there are, with repetition, many times over,
+# and takes the middle 95 % of the means. First in a loop.
+
+# %%
+rng, means = np.random.default_rng(seed), []
+for _ in range(10_000):
+    drawn = values[rng.integers(0, len(values), len(values))]
+    means.append(drawn.mean())
+low, high = np.percentile(means, [2.5, 97.5])
+print(f"by hand {low:+.2f} to {high:+.2f}, package {packaged.low:+.2f} to {packaged.high:+.2f}")
+
+# %%
+again = rng.choice(values, (10_000, len(values))).mean(1)  # the same without the loop
+reach = max(np.ptp(values), 1e-9)
+for ends in ((low, high), np.percentile(again, [2.5, 97.5])):
+    assert np.allclose(ends, (packaged.low, packaged.high), atol=0.1 * reach)
+
+# %% [markdown]
+# With five seeds such an interval is narrower than it should be: it knows only five values. That is why a
+# verdict also asks for a p-value, from the t distribution, which knows how few they are.
+
+# %%
+error = values.std(ddof=1) / len(values) ** 0.5
+if error > 0:
+    p = 2 * stats.t.sf(abs(values.mean() / error), df=len(values) - 1)
+    assert np.isclose(p, packaged.p)
+print(f"p = {packaged.p:.3f}")
+
+# %% [markdown]
+# ## And many comparisons: Holm
+#
+# Try twenty dimensions that do nothing, and one of them will show p < 0.05. Holm's remedy: sort the n
+# values; multiply the smallest by n, the next by n - 1, and so on; never let a later one fall below.
+
+# %%
+found = lesson_12.gains(rows, "flops")
+ps, worst, by_hand = [d.p for d in found.values()], 0.0, {}
+for rank, i in enumerate(np.argsort(ps, kind="stable")):
+    worst = max(worst, min(1.0, (len(ps) - rank) * ps[i]))
+    by_hand[int(i)] = worst
+assert np.allclose([by_hand[i] for i in range(len(ps))], holm(ps))
+for (name, d), corrected in zip(found.items(), holm(ps), strict=True):
+    print(f"{name:<13} {str(d):<22} p {d.p:.3f}  corrected {corrected:.3f}")
+
+# %% [markdown]
+# ### Predict
+#
+# Of the dimensions (and balanced growth) at equal added FLOPs, how many gain over *no growth*, with their
+# whole interval above zero? **a** none, **b** some, **c** all.
+
+# %%
+guess = None
+predictions.predict("pays", guess)
+
+# %%
+above = [name for name, d in found.items() if d.low > 0]
+predictions.reveal("pays", "a" if not above else "c" if len(above) == len(found) else "b")
+print(f"{len(above)} of {len(found)}:", ", ".join(map(lesson_12.words, above)) or "none of them")
+
+# %% [markdown]
+# ## Gain per added FLOP
+#
+# The same gains, divided by what was added: points per million FLOPs of a pair, and per 100,000
+# parameters. Orange: the whole interval is below zero; green: above; grey: it holds zero.
+
+# %%
+alt = (
+    "Gains per added FLOP and parameter with 95 % intervals, a line per dimension; zero is marked."
+)
+show(lesson_12.draw_gains(rows, sizes), alt)
+for name, d in found.items():
+    part = rows[(rows["equal"] == "flops") & (rows["growth"] == name)]
+    more = lesson_12.added(part, "flops", sizes) / 1e6
+    print(f"{name:<13} {more:>5.2f} MFLOPs added, {d.mean / more:+.3f} points per MFLOP")
+
+# %% [markdown]
+# **Takeaway:** read the intervals before the order. Where they overlap, the order may change with the next
+# seeds; where they hold zero, growing this dimension has not paid within these iterations.
+
+# %% [markdown]
+# ## Depth × width
+#
+# One dimension at a time cannot show whether two help each other. The map grows image depth and width
+# together.
+
+# %%
+alt = "A map of mean zero-shot accuracy by image depth and image width, with the deviation over seeds."
+show(lesson_12.draw_map(rows), alt)
+
+# %%
+grid = rows[(rows["equal"] == "map") | (rows["growth"] == "none")]
+if (grid["equal"] == "map").any():
+    best = grid.groupby("architecture")["validation_mean"].mean().idxmax()
+    chosen = paired(grid[grid["architecture"] == best], base, "zero_shot_mean")
+    print(f"best on validation data: {best}; on test data, over no growth: {chosen} points")
+else:
+    print("the table has no rows of the map yet: only its edge can be drawn")
+
+# %% [markdown]
+# **Takeaway:** before you read a landscape into the colours, look at the scale beside them and at the ±
+# (deviation over seeds, which pairing by seed makes smaller). Neighbours that differ by less are level.
+
+# %% [markdown]
+# ## Task by task
+#
+# ### Predict
+#
+# At equal added FLOPs, the task *relation* (left of, above) gains most by growing
+# **a** the image encoder, **b** the text encoder, **c** the shared encoder or all together.
+
+# %%
+guess = None
+predictions.predict("relation", guess)
+
+# %%
+relation = lesson_12.gains(rows, "flops", "zero_shot_relation")
+leader = max(relation, key=lambda name: relation[name].mean)
+print(f"largest mean: {lesson_12.words(leader)}, {relation[leader]} points")
+predictions.reveal("relation", {"image": "a", "text": "b"}.get(leader.split("_")[0], "c"))
+
+# %%
+alt = "Points over no growth by grown dimension and task; a star where the interval excludes zero."
+show(lesson_12.draw_tasks(rows), alt)
+tasks = {column: name for column, name in lesson_12.tasks_in(rows).items()}
+every = {name: lesson_12.gains(rows, "flops", column) for column, name in tasks.items()}
+for name in ("relation", "texture", "kind"):
+    leader, d = max(every[name].items(), key=lambda item: item[1].mean)
+    sure = "above zero" if d.low > 0 else "its interval holds zero" if d.high >= 0 else "below zero"
+    print(f"{name:<9} gains most by {lesson_12.words(leader)}: {d} ({sure})")
+cells = [d for part in every.values() for d in part.values()]
+starred = sum(d.low > 0 or d.high < 0 for d in cells)
+print(f"{starred} of {len(cells)} cells have a star")
+
+# %% [markdown]
+# **Takeaway:** this table asks dozens of questions at once. Even if no dimension did anything, several cells
+# would have a star, for these intervals are not corrected. A pattern (a whole row, a whole column) means
+# more than a cell. Look at single ones, seed by seed:
+
+# %%
+explore(
+    lambda dimension, task: lesson_12.draw_dimension(rows, dimension, task),
+    "Accuracy of every seed without growth and with one grown dimension.",
+    dimension=[lesson_12.words(name) for name in found],
+    task=list(reversed(tasks.values())),
+)
+
+# %% [markdown]
+# ## The verdict
+#
+# Claim C4 says that dimensions differ. We ask it as: does a dimension *alone* beat growing in balance, and
+# does balanced growth beat none? p-values are corrected over all lines below.
+
+# %%
+judged = [f for f in claims.judged(place) if f[0].claim == "C4" and f[0].found.seeds]
+for finding, corrected, told in judged:
+    if finding.equal.startswith("added"):  # else it belongs to the lines above it
+        kind = finding.equal.split()[1].rstrip(",")
+    print(f"{finding.what:<32} {kind:<10} {str(finding.found):<22} p {corrected:.2f}  {told}")
+
+# %%
+verdicts = [told for _, _, told in judged]
+for told in claims.VERDICTS:
+    print(f"{told}: {verdicts.count(told)} of {len(verdicts)}")
+ends = [d.mean for d in found.values()]
+print(f"mean gains over no growth, equal FLOPs: from {min(ends):+.1f} to {max(ends):+.1f} points")
+if len(base) < FEWEST_SEEDS:
+    print(f"{len(base)} seeds are too few for any verdict; it takes {FEWEST_SEEDS}")
+predictions.score()
+
+# %% [markdown]
+# So: where a line says *undecided*, the study found no difference that it could tell from chance, which is
+# not the same as none. Where growth does not beat "no growth", it was not worth its FLOPs within these
+# iterations: the base was perhaps not full yet (05 shows when a size is). That speaks against growing at
+# this point, not about what longer training would bring.
+
+# %% [markdown] tags=["exercise-text"]
+# ## Exercise 1 · What blocks add
+#
+# FLOPs that `blocks` more blocks add for a sequence of `tokens` tokens with `channels` channels.
+#
+# <details><summary>Hint</summary>
+#
+# The first cell of this notebook, times the number of blocks.
+# </details>
+
+
+# %% tags=["exercise"]
+def added_flops(blocks, tokens, channels):
+    # SOLUTION
+    return blocks * (24 * tokens * channels**2 + 4 * tokens**2 * channels)
+    # END
+
+
+lesson_12.check_added_flops(added_flops)
+
+# %% [markdown] tags=["exercise-text"]
+# ## Exercise 2 · A paired difference
+#
+# `one` and `other` map seeds to scores. Some seeds are missing in one of them. Return the mean paired
+# difference, one minus other.
+#
+# <details><summary>Hint</summary>
+#
+# A seed counts where both have it: `[s for s in one if s in other]`.
+# </details>
+
+
+# %% tags=["exercise"]
+def mean_difference(one, other):
+    # SOLUTION
+    return np.mean([one[s] - other[s] for s in one if s in other])
+    # END
+
+
+lesson_12.check_mean_difference(mean_difference)
+
+# %% [markdown] tags=["exercise-text"]
+# ## Exercise 3 · Holm's correction
+#
+# Return the corrected p-values, in the order of `ps`.
+#
+# <details><summary>Hint</summary>
+#
+# Walk through `np.argsort(ps)` with a rank from 0; multiply by `len(ps) - rank`; keep the largest value so
+# far; nothing above 1.
+# </details>
+
+
+# %% tags=["exercise"]
+def corrected_ps(ps):
+    # SOLUTION
+    result, worst = [0.0] * len(ps), 0.0
+    for rank, i in enumerate(np.argsort(ps)):
+        worst = max(worst, min(1.0, (len(ps) - rank) * ps[i]))
+        result[i] = worst
+    return result
+    # END
+
+
+lesson_12.check_holm(corrected_ps)
+
+# %% [markdown] tags=["solution-text"]
+# Bonferroni multiplies every p by n. Holm's values are never larger and protect as well.
+
+# %% [markdown]
+# ## Recap
+#
+# 1. Units of different dimensions cost very different amounts: compare at equal FLOPs or parameters.
+# 2. Subtract within a seed, then average.
+# 3. The bootstrap gives an interval; with few seeds it is too narrow, so ask for a p-value as well.
+# 4. Many comparisons need a correction.
+# 5. "Undecided" is a result, and the order of undecided dimensions is not.
+#
+# **Not shown:** several growth steps in a row, longer training after growing, other bases, larger models;
+# what the search would have chosen (10).
+#
+# **Recall:** Why may a growth with a higher mean be no better?
+# <details><summary>Answer</summary>
+# Its paired interval may hold zero, and it may be the luckiest of many that were compared.</details>
+#
+# **References:** Deng et al. 2023 (GrowCLIP); Efron 1979 (bootstrap); Holm 1979; Tan and Le 2019
+# (EfficientNet: balanced scaling).
+#
+# **Next:** [13 · the claims](13_study_claims.ipynb)

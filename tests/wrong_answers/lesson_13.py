@@ -1,0 +1,61 @@
+"""Wrong answers to the exercises of lesson 13: mistakes that students make."""
+
+import numpy as np
+
+
+def _unpaired(one, other):
+    rng = np.random.default_rng(0)
+    means = [rng.choice(one, len(one)).mean() - rng.choice(other, len(other)).mean() for _ in range(2000)]
+    return np.quantile(means, (0.025, 0.975))
+
+
+def _turned(one, other):
+    rng = np.random.default_rng(0)
+    means = [rng.choice(other - one, len(one)).mean() for _ in range(2000)]
+    return np.quantile(means, (0.025, 0.975))
+
+
+def _range(one, other):
+    return (one - other).min(), (one - other).max()
+
+
+def _holm_unordered(ps):
+    return [min(1.0, (len(ps) - i) * p) for i, p in enumerate(ps)]
+
+
+def _holm_sorted(ps):
+    worst, corrected = 0.0, []
+    for rank, p in enumerate(sorted(ps)):
+        worst = max(worst, min(1.0, (len(ps) - rank) * p))
+        corrected.append(worst)
+    return corrected
+
+
+def _judge_without_p(low, high, p, seeds):
+    if seeds < 5:
+        return "too few seeds"
+    return "supported" if low > 0 else "contradicted" if high < 0 else "undecided"
+
+
+def _judge_without_seeds(low, high, p, seeds):
+    if p < 0.05 and (low > 0 or high < 0):
+        return "supported" if low > 0 else "contradicted"
+    return "undecided"
+
+
+def _not_supported_is_contradicted(low, high, p, seeds):
+    if seeds < 5:
+        return "too few seeds"
+    return "supported" if low > 0 and p < 0.05 else "contradicted"
+
+
+WRONG = {
+    "check_paired_interval": [_unpaired, _turned, _range],
+    "check_holm": [lambda ps: [min(1.0, len(ps) * p) for p in ps], _holm_unordered, _holm_sorted],
+    "check_judge": [_judge_without_p, _judge_without_seeds, _not_supported_is_contradicted],
+    "check_forgotten": [
+        lambda history: [history[s][s] - history[-1][s] for s in range(len(history) - 1)],
+        lambda history: [history[-2][s] - history[-1][s] for s in range(len(history) - 1)],
+        lambda history: [history[-1][s] - max(row[s] for row in history[s:]) for s in range(len(history) - 1)],
+    ],
+}
