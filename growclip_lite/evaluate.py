@@ -52,15 +52,22 @@ def zero_shot(model: GrowCLIP, task: Task) -> float:
     return (scores.argmax(1) == torch.from_numpy(task.labels)).float().mean().item()
 
 
+def ranks(similarity: Tensor, relevant: Tensor) -> Tensor:
+    """(queries,) how many irrelevant items are at least as similar as the best relevant one.
+
+    similarity and relevant (bool) are (queries, items). A tie counts against the model.
+    """
+    best = similarity.masked_fill(~relevant, -torch.inf).max(1, keepdim=True).values
+    return ((similarity >= best) & ~relevant).sum(1)
+
+
 def recall_at(similarity: Tensor, relevant: Tensor, k: int) -> float:
     """Share of queries with a relevant item among their k most similar.
 
     similarity and relevant (bool) are (queries, items). A tie counts against the model: items that
     are as similar as the best relevant one are ranked before it.
     """
-    best = similarity.masked_fill(~relevant, -torch.inf).max(1, keepdim=True).values
-    ahead = ((similarity >= best) & ~relevant).sum(1)
-    return (ahead < k).float().mean().item()
+    return (ranks(similarity, relevant) < k).float().mean().item()
 
 
 def retrieval(model: GrowCLIP, pairs: Pairs) -> dict[str, float]:

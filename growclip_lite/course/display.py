@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 
+import numpy as np
 from cycler import cycler
 from IPython.display import display
 from matplotlib.figure import Figure
@@ -24,6 +25,13 @@ def subplots(*arguments: object, **named: object):
     """`plt.subplots` in the style of the course, which stays: legends and labels are added later."""
     plt.rcParams.update(STYLE)
     return plt.subplots(*arguments, **{"layout": "constrained"} | named)
+
+
+def show_picture(axes, pixels: np.ndarray) -> None:
+    """A picture (3, S, S) uint8, without axes."""
+    axes.imshow(np.asarray(pixels).transpose(1, 2, 0), interpolation="nearest")
+    axes.grid(False)
+    axes.set(xticks=[], yticks=[])
 
 
 def png_of(figure: Figure, dpi: int = 90) -> bytes:

@@ -16,7 +16,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from growclip_lite.course.display import PALETTE, STYLE, subplots
+from growclip_lite.course.display import PALETTE, STYLE, show_picture, subplots
 from growclip_lite.course.exercises import exercise, require
 from growclip_lite.data.drawing import render
 from growclip_lite.data.scenes import KINDS_OF_SCENE, concepts_at, sample_scenes
@@ -123,13 +123,6 @@ def draw_step(report: dict, stream: Stream, models: Sequence[GrowCLIP], step: in
         said = "right:\n" if hit else "wrong:\n"
         axes.set_xlabel(said + textwrap.fill(caption, 27), fontsize=9, color=PALETTE[2] if hit else PALETTE[4])
     return figure
-
-
-def show_picture(axes, pixels: np.ndarray) -> None:
-    """(3, S, S) uint8."""
-    axes.imshow(np.asarray(pixels).transpose(1, 2, 0), interpolation="nearest")
-    axes.grid(False)
-    axes.set(xticks=[], yticks=[])
 
 
 # ---- zero-shot on the reader's words ----

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from growclip_lite.course.display import PALETTE, subplots
+from growclip_lite.course.display import PALETTE, show_picture, subplots
 from growclip_lite.course.exercises import exercise, require
 from growclip_lite.data.scene_stream import make_pairs
 from growclip_lite.data.scenes import KINDS_OF_SCENE, Concepts, concepts_at, sample_scenes
@@ -27,9 +27,7 @@ def world(profile: Profile) -> list[Concepts]:
 
 def show_pair(axes, pixels: np.ndarray, words: str, colour: str = "black") -> None:
     """A picture (3, S, S) uint8 with its caption below."""
-    axes.imshow(np.asarray(pixels).transpose(1, 2, 0), interpolation="nearest")
-    axes.grid(False)
-    axes.set(xticks=[], yticks=[])
+    show_picture(axes, pixels)
     axes.set_xlabel(textwrap.fill(words, 22), fontsize=9, color=colour)
 
 

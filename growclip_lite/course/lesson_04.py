@@ -13,13 +13,13 @@ from torch import Tensor
 
 from growclip_lite.course.display import PALETTE, subplots
 from growclip_lite.course.exercises import exercise, require
-from growclip_lite.course.place import root
+from growclip_lite.course.place import checkpoint
 from growclip_lite.data.drawing import BACKGROUNDS, SHAPES, TEXTURES
 from growclip_lite.data.scene_stream import retrieval_pairs
 from growclip_lite.data.scene_tasks import make_tasks
 from growclip_lite.data.scenes import COLOUR_NAMES, GROUND, PLACES, article, concepts_at
 from growclip_lite.data.stream import Pairs, Task
-from growclip_lite.evaluate import embed_images, embed_texts, ensemble, recall_at
+from growclip_lite.evaluate import embed_images, embed_texts, ensemble, ranks, recall_at  # noqa: F401 (the notebook calls lesson_04.ranks)
 from growclip_lite.model import GrowCLIP
 from growclip_lite.plots import GREY
 from growclip_lite.profiles import LAPTOP
@@ -30,7 +30,7 @@ DRAWS = 1_000  # of the bootstrap
 @cache
 def shipped() -> GrowCLIP:
     """The shipped model of the last growth step on scenes."""
-    return GrowCLIP.from_pretrained(str(root() / "checkpoints" / "scenes-laptop"))
+    return GrowCLIP.from_pretrained(str(checkpoint()))
 
 
 @cache
@@ -92,12 +92,6 @@ def interval(values: np.ndarray, seed: int, draws: int = DRAWS) -> tuple[float, 
     means = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(draws)]
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
-
-
-def ranks(similarity: Tensor, relevant: Tensor) -> Tensor:
-    """(queries,) how many irrelevant items are at least as similar as the best relevant one: R@K is mean(rank < K)."""
-    best = similarity.masked_fill(~relevant, -torch.inf).max(1, keepdim=True).values
-    return ((similarity >= best) & ~relevant).sum(1)
 
 
 def confusion(truth: np.ndarray, answered: np.ndarray, classes: int) -> np.ndarray:

@@ -13,11 +13,9 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from growclip_lite.architecture import Architecture, ModelConfig, count_parameters, forward_flops
+from growclip_lite.course import lesson_04, place
 from growclip_lite.course.display import PALETTE, subplots
 from growclip_lite.course.exercises import exercise, require
-from growclip_lite.course.place import root
-from growclip_lite.data.scene_stream import retrieval_pairs
-from growclip_lite.data.scenes import concepts_at
 from growclip_lite.data.stream import Pairs
 from growclip_lite.evaluate import embed_images, embed_texts
 from growclip_lite.losses import contrastive_loss
@@ -77,18 +75,15 @@ def draw_sharing(rows: pd.DataFrame) -> Figure:
 
 def checkpoint(step: int) -> GrowCLIP:
     """The shipped model after growth step `step`."""
-    name = "scenes-laptop" if step == STEPS[-1] else f"scenes-laptop-step-{step}"
-    return GrowCLIP.from_pretrained(str(root() / "checkpoints" / name))
+    return GrowCLIP.from_pretrained(str(place.checkpoint(None if step == STEPS[-1] else step)))
 
 
 @lru_cache
 def test_pairs(count: int) -> Pairs:
     """The first `count` pairs of profile laptop's retrieval set, which no training sees."""
-    p = LAPTOP
-    last = concepts_at(p.growth_steps, p.growth_steps, p.kinds)
-    pairs = retrieval_pairs(p.retrieval_pairs, last, p.kinds, p.image_size, [2, 0])
+    pairs, quarter = lesson_04.test_pairs(LAPTOP.retrieval_pairs), LAPTOP.retrieval_pairs // 4
     # Near twins stand a quarter of the set apart; every pair's twins come along.
-    index = (np.arange(count) % 4) * (p.retrieval_pairs // 4) + np.arange(count) // 4
+    index = (np.arange(count) % 4) * quarter + np.arange(count) // 4
     return Pairs(pairs.images[index], [pairs.captions[i] for i in index])
 
 

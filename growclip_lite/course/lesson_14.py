@@ -21,7 +21,7 @@ from torch import Tensor
 from growclip_lite.course.display import PALETTE, subplots
 from growclip_lite.course.exercises import exercise, require
 from growclip_lite.course.lesson_04 import shipped, tasks_of, test_pairs
-from growclip_lite.course.place import root
+from growclip_lite.course.place import checkpoint
 from growclip_lite.data.pictures import to_pixels
 from growclip_lite.errors import InputError
 from growclip_lite.evaluate import embed_images, ensemble
@@ -31,11 +31,6 @@ from growclip_lite.plots import GREY
 TEMPLATES = ("{}", "a {}", "a photo of a {}", "a picture of a {}")  # those of `growclip classify`
 PHOTOGRAPHS = ("a photograph of a temple", "a photograph of a flower")  # scikit-learn's two samples
 WIDGET_PICTURES = [*(f"scene {i}" for i in range(6)), *PHOTOGRAPHS, "noise"]
-
-
-def checkpoint(step: int | None = None) -> Path:
-    """The folder of a shipped checkpoint: the last growth step's, or that of an earlier one."""
-    return root() / "checkpoints" / ("scenes-laptop" if step is None else f"scenes-laptop-step-{step}")
 
 
 def damaged(folder: Path, how: str) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import shutil
@@ -24,10 +23,9 @@ from growclip_lite.bench.throughput import OUR_NAME, Setting, our_step
 from growclip_lite.bench.timing import has_gpu, in_turns
 from growclip_lite.course.display import PALETTE, subplots
 from growclip_lite.course.exercises import exercise, require
+from growclip_lite.course.lesson_11 import grow_silently  # noqa: F401 (the notebook calls lesson_15.grow_silently)
 from growclip_lite.course.place import root
-from growclip_lite.data.stream import Stream
 from growclip_lite.devices import fast_dtype
-from growclip_lite.grow import grow
 from growclip_lite.model import new_model
 from growclip_lite.profiles import Profile
 from growclip_lite.studies.table import read_table
@@ -114,13 +112,6 @@ def small_profile(profile: Profile, iterations: int, batch_size: int) -> Profile
     return replace(
         profile, start=start, iterations=iterations, batch_size=batch_size, warmup=5, share_power=0.0, scoring_pairs=64
     )
-
-
-def grow_silently(stream: Stream, profile: Profile, folder: Path, seed: int) -> dict:
-    """`grow` into a fresh folder, without its lines about every growth step, which tell seconds."""
-    shutil.rmtree(folder, ignore_errors=True)
-    with contextlib.redirect_stdout(io.StringIO()):
-        return grow(stream, profile, folder, seed=seed)
 
 
 def seconds_of_product(dtype: torch.dtype, device: str, repeats: int = 6) -> float:

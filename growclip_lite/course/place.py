@@ -24,6 +24,11 @@ def folder(out: str) -> Path:
     return path
 
 
+def checkpoint(step: int | None = None) -> Path:
+    """The folder of a shipped checkpoint: the last growth step's, or that of an earlier one."""
+    return root() / "checkpoints" / ("scenes-laptop" if step is None else f"scenes-laptop-step-{step}")
+
+
 def amount(profile: str, smoke: Amount, laptop: Amount) -> Amount:
     """How much to compute: `smoke` in the profile of that name, `laptop` in all others."""
     return smoke if profile == "smoke" else laptop
