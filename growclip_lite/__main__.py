@@ -17,6 +17,7 @@ SOURCES = "scenes, emoji, a folder with captions.csv, or tar shards such as 'sha
 
 def run_grow(args: argparse.Namespace) -> None:
     from growclip_lite import grow, load_stream
+    from growclip_lite.card import write_card
     from growclip_lite.grow import check_folder
     from growclip_lite.plots import plot_growth
 
@@ -25,6 +26,8 @@ def run_grow(args: argparse.Namespace) -> None:
     stream = load_stream(args.data, args.profile, args.seed)
     report = grow(stream, profile_of(args), out, seed=args.seed, resume=args.resume)
     plot_growth(report, out / "growth.png")
+    for entry in report["steps"]:
+        write_card(out / f"step_{entry['step']}", report)
     print(growth_table(report))
     if report["skipped"]:
         print(f"{len(report['skipped'])} pictures could not be used; report.json names them.")
@@ -129,6 +132,29 @@ def run_find(args: argparse.Namespace) -> None:
         except ValueError as error:
             raise InputError(f"--save {args.save} is no name of a picture ({error}); let it end in .png.") from error
         print(f"Wrote {args.save}.")
+
+
+def run_push(args: argparse.Namespace) -> None:
+    from growclip_lite.hub import push, push_history
+
+    folder = Path(args.checkpoint)
+    upload = push_history if (folder / "report.json").exists() else push
+    print(f"Pushed to {upload(folder, args.repo_id, private=args.private or None)}.")
+
+
+def run_pull(args: argparse.Namespace) -> None:
+    from growclip_lite.hub import pull
+
+    pull(args.repo_id, Path(args.folder), args.revision)
+    print(f"Wrote {args.folder}.")
+
+
+def run_export(args: argparse.Namespace) -> None:
+    from growclip_lite import GrowCLIP
+    from growclip_lite.export import export_onnx
+
+    for path in export_onnx(GrowCLIP.from_pretrained(args.checkpoint), Path(args.folder)):
+        print(f"Wrote {path} ({path.stat().st_size / 1e6:.2f} MB).")
 
 
 def run_study(args: argparse.Namespace) -> None:
@@ -249,6 +275,17 @@ def parser() -> argparse.ArgumentParser:
     add_data(command)
     command.add_argument("--top", type=at_least_one, default=5, help="pictures to find")
     command.add_argument("--save", help="also write the pictures, side by side, to this file")
+
+    command = add("push", run_push, "Push a checkpoint, or all growth steps of a run, to the Hugging Face Hub.",
+                  "checkpoint", "repo_id")  # fmt: skip
+    command.add_argument("--private", action="store_true", help="make the repository a private one, where it is new")
+
+    command = add(
+        "pull", run_pull, "Copy a checkpoint from the Hugging Face Hub into a new folder.", "repo_id", "folder"
+    )
+    command.add_argument("--revision", help="branch, tag or commit, e.g. step-2")
+
+    add("export", run_export, "Write both encoders of a checkpoint as ONNX files.", "checkpoint", "folder")
 
     command = add("study", run_study, "Run a study over seeds, one row per job; rows that are there are kept.", "name")
     command.add_argument("--data", default="scenes", help=SOURCES)

@@ -20,6 +20,7 @@ from growclip_lite.tokenizer import Tokenizer
 from growclip_lite.train import TrainConfig, TrainingState
 
 SCHEMA = 1
+FIELDS = {"schema", "architecture", "model", "about"}  # of config.json
 
 
 def write_json(path: Path, value: object) -> None:
@@ -54,6 +55,19 @@ def read_json(path: Path) -> dict:
     return value
 
 
+def write_model(model: GrowCLIP, folder: Path) -> None:
+    """Writes model.safetensors, config.json and tokenizer.json into the folder; other files in it stay."""
+    # `save` and write_bytes: `save_file` hides a full disk in an exception of its own.
+    tensors = {name: weight.detach().cpu().contiguous() for name, weight in model.state_dict().items()}
+    (folder / "model.safetensors").write_bytes(save(tensors))
+    (folder / "tokenizer.json").write_text(model.tokenizer.to_json(), encoding="utf-8")
+    config = {
+        "schema": SCHEMA, "architecture": model.architecture.to_dict(), "model": vars(model.config),
+        "about": model.about,
+    }  # fmt: skip
+    write_json(folder / "config.json", config)
+
+
 def save_model(model: GrowCLIP, folder: Path, about: dict) -> None:
     """Writes model.safetensors, config.json and tokenizer.json into `folder`, all or nothing.
 
@@ -61,15 +75,9 @@ def save_model(model: GrowCLIP, folder: Path, about: dict) -> None:
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    model.about = about
     try:
-        # `save` and write_bytes: `save_file` hides a full disk in an exception of its own.
-        tensors = {name: weight.detach().cpu().contiguous() for name, weight in model.state_dict().items()}
-        (partial / "model.safetensors").write_bytes(save(tensors))
-        (partial / "tokenizer.json").write_text(model.tokenizer.to_json(), encoding="utf-8")
-        config = {
-            "schema": SCHEMA, "architecture": model.architecture.to_dict(), "model": vars(model.config), "about": about,
-        }  # fmt: skip
-        write_json(partial / "config.json", config)
+        write_model(model, partial)
         partial.chmod(0o755)
         if folder.exists():
             shutil.rmtree(folder)
@@ -104,8 +112,10 @@ def load_model(folder: str | Path) -> GrowCLIP:
     path = folder / "config.json"
     config = read_json(path)
     check_schema(config, path)
-    if not {"architecture", "model"} <= config.keys():
-        raise InputError(f"{path} lacks the architecture or the model's sizes; please restore it.")
+    if set(config) != FIELDS or not isinstance(config["about"], dict):
+        raise InputError(
+            f"{path} needs exactly the fields {sorted(FIELDS)}, but has {sorted(config)}; please restore it."
+        )
     architecture, sizes = Architecture.from_dict(config["architecture"]), ModelConfig.from_dict(config["model"])
     tensors = _load_tensors(folder / "model.safetensors")
     expected = tensor_shapes(architecture, sizes)
@@ -119,6 +129,7 @@ def load_model(folder: str | Path) -> GrowCLIP:
     with torch.device("meta"):
         model = GrowCLIP(architecture, sizes, tokenizer)
     model.load_state_dict(tensors, assign=True)
+    model.about = config["about"]
     return model
 
 

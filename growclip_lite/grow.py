@@ -276,6 +276,10 @@ def start_report(run: Run, resume: bool) -> dict:
         "profile": run.profile.name, "seed": run.seed,
         "versions": versions() | {"precision": str(run.precision).removeprefix("torch.")},
         "settings": json.loads(json.dumps(asdict(run.profile))),
+        "test_sizes": {
+            "zero_shot": {task.name: len(task.labels) for task in run.stream.tasks},
+            "retrieval": len(run.stream.retrieval),
+        },
         "skipped": run.stream.skipped, "steps": [], "total_flops": 0, "seconds": 0.0,
     }  # fmt: skip
     if path.exists():
@@ -290,7 +294,7 @@ def start_report(run: Run, resume: bool) -> dict:
                 raise InputError(f"{run.out} holds a run with another {words}; give the same one, or another folder.")
         for leftover in run.out.glob(".*-*"):  # of a write that was killed
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-        return old
+        return report | old
     write_json(path, report)
     return report
 

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from growclip_lite.architecture import HEAD_SIZE, MLP_RATIO, Architecture, ModelConfig, stem_channels
@@ -154,10 +156,12 @@ class SharedEncoder(nn.Module):
         return x
 
 
-class GrowCLIP(nn.Module):
+class GrowCLIP(nn.Module, PyTorchModelHubMixin):
     """The model of one architecture; `compute_dtype` is the precision of its activations.
 
-    `encode_image`, `encode_text` and `logit_scale` mean what they mean in open_clip.
+    `encode_image`, `encode_text` and `logit_scale` mean what they mean in open_clip; `save_pretrained`,
+    `from_pretrained` and `push_to_hub` what they mean in huggingface_hub. `about` describes where the
+    weights come from (data, profile, seed, growth step), as far as that is known.
     """
 
     def __init__(self, architecture: Architecture, config: ModelConfig, tokenizer=None) -> None:
@@ -165,6 +169,7 @@ class GrowCLIP(nn.Module):
         a = architecture
         image, text, shared = (w * HEAD_SIZE for w in (a.image_width, a.text_width, a.shared_width))
         self.architecture, self.config, self.tokenizer = architecture, config, tokenizer
+        self.about: dict = {}
         self.compute_dtype = torch.float32
         self.logit_scale = nn.Parameter(torch.empty(()))
         self.image = ImageEncoder(a.image_depth, image, config)
@@ -205,11 +210,33 @@ class GrowCLIP(nn.Module):
         return torch.from_numpy(to_pixels(picture, self.config.image_size))
 
     @classmethod
-    def from_pretrained(cls, source: str) -> GrowCLIP:
-        """Loads a checkpoint folder. Raises `InputError` where it is missing or damaged."""
-        from growclip_lite.checkpoint import load_model
+    def from_pretrained(
+        cls, source: str | Path, *, revision: str | None = None, token: str | bool | None = None,
+        cache_dir: str | Path | None = None, local_files_only: bool = False, force_download: bool = False,
+    ) -> GrowCLIP:  # fmt: skip
+        """Loads a checkpoint folder, or user/name from the Hub; the options mean what they mean on the Hub.
 
-        return load_model(source)
+        Raises `InputError` where it is missing or damaged. The mixin's own way is not taken: it would
+        unpickle weights where it finds no safetensors.
+        """
+        from growclip_lite.checkpoint import load_model
+        from growclip_lite.hub import fetch, is_repo_id
+
+        if Path(source).exists() or not is_repo_id(str(source)):
+            return load_model(source)
+        options = {"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
+        return load_model(fetch(str(source), revision, force_download=force_download, **options))
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        from growclip_lite.checkpoint import write_model
+
+        write_model(self, save_directory)
+
+    def generate_model_card(self, **_: object) -> ModelCard:
+        """The card of a model of which no report is at hand; `growclip grow` writes fuller ones."""
+        from growclip_lite.card import model_card
+
+        return model_card(self)
 
 
 def initialize(model: GrowCLIP, generator: torch.Generator) -> GrowCLIP:
