@@ -1,0 +1,92 @@
+"""The shipped checkpoints: each scores what its card says, and each card is one that the Hub takes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hub_server import card_errors
+from huggingface_hub import ModelCard
+
+from growclip_lite import GrowCLIP, evaluate, load_stream
+from growclip_lite.course import lesson_04
+from growclip_lite.data import emoji
+from growclip_lite.errors import InputError
+from growclip_lite.hub import FILES
+
+ROOT = Path(__file__).resolve().parent.parent
+CHECKPOINTS = sorted(path.parent for path in (ROOT / "checkpoints").glob("*/config.json"))
+CIFAR10 = Path(os.environ.get("GROWCLIP_DATA", ROOT.parent / "shared" / "data")) / "cifar10-jpeg.tar.xz"
+
+
+@pytest.fixture(scope="module")
+def test_data(tmp_path_factory: pytest.TempPathFactory):
+    """What a model is tested on, by the name of its data; skips where this machine lacks it."""
+    made = {}
+
+    def make(data: str):
+        if data == "scenes":
+            tasks = list(lesson_04.tasks_of("test", 1_000).values())
+            return SimpleNamespace(tasks=tasks, retrieval=lesson_04.test_pairs(1_000))
+        if data == "emoji":
+            try:
+                emoji.find_font()
+            except InputError as error:
+                pytest.skip(str(error))
+            return load_stream("emoji", "laptop", 0)
+        if not CIFAR10.is_file():
+            pytest.skip("there is no cifar10-jpeg.tar.xz; set GROWCLIP_DATA to its folder")
+        folder = tmp_path_factory.mktemp("data") / "cifar10"
+        script = [sys.executable, str(ROOT / "data_scripts" / "prepare_cifar10.py")]
+        subprocess.run([*script, "--source", str(CIFAR10), "--out", str(folder)], check=True, capture_output=True)
+        return load_stream(str(folder), "laptop", 0)
+
+    def get(data: str):
+        if data not in made:
+            made[data] = make(data)
+        return made[data]
+
+    return get
+
+
+def test_the_whole_family_is_there():
+    names = {path.name for path in CHECKPOINTS}
+    assert names == {"scenes-laptop", "cifar10-laptop", "emoji-laptop", *(f"scenes-laptop-step-{i}" for i in (1, 2, 3))}
+
+
+@pytest.mark.parametrize("folder", CHECKPOINTS, ids=lambda path: path.name)
+def test_a_checkpoint_scores_what_its_card_says(folder: Path, test_data):
+    model = GrowCLIP.from_pretrained(folder)
+    scores = evaluate(model, test_data(model.about["data"]))
+    measured = scores["zero_shot"] | {"mean": scores["zero_shot_mean"]}
+    measured = {f"{name}, top-1": value for name, value in measured.items()} | scores["retrieval"]
+    card = {
+        result.metric_name: result.metric_value for result in ModelCard.load(folder / "README.md").data.eval_results
+    }
+    # Another processor may sum in another order: one picture of a thousand may change sides.
+    assert card == pytest.approx(measured, abs=0.0015) and len(card) >= 7
+
+
+@pytest.mark.parametrize("folder", CHECKPOINTS, ids=lambda path: path.name)
+def test_a_card_is_complete(folder: Path):
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    card = ModelCard(text)
+    assert card_errors(text) == [] and card.data.license == "apache-2.0" and card.data.library_name == "growclip-lite"
+    about = GrowCLIP.from_pretrained(folder).about
+    assert not about["commit"].endswith("+") and f"at commit {about['commit']}" in text
+    for heading in (
+        "Use",
+        "How it grew",
+        "Scores",
+        "Made by",
+        "ONNX",
+        "Intended use and limits",
+        "Licence and citation",
+    ):
+        assert f"## {heading}\n" in text
+    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 8_000_000
