@@ -24,12 +24,18 @@ PAPER = """@inproceedings{deng2023growclip,
                Kwok, James and Zhao, Shen and Zhang, Wei and Liang, Xiaodan},
   booktitle = {Proceedings of the IEEE/CVF International Conference on Computer Vision (ICCV)},
   year      = {2023}
+}
+
+@software{growclip_lite,
+  title     = {growclip-lite: contrastive language-image models that grow with their data},
+  author    = {{growclip-lite contributors}}
 }"""
 
 
 def half_width(share: float, count: int) -> float:
-    """Half of the 95 % interval of a share of `count` test pictures: 1.96 standard errors of a binomial share."""
-    return 1.96 * math.sqrt(share * (1 - share) / count)
+    """Half of Wilson's 95 % interval of a share of `count` test pictures."""
+    z = 1.96
+    return z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
 
 
 def source(about: dict) -> str:
@@ -39,18 +45,17 @@ def source(about: dict) -> str:
 def results(about: dict, entry: dict) -> list[EvalResult]:
     """The scores of a growth step in the Hub's model-index format."""
 
-    def result(task: str, name: str, metric: str, label: str, value: float) -> EvalResult:
+    def result(task: str, metric: str, label: str, value: float) -> EvalResult:
         return EvalResult(
-            task_type=task, task_name=name, dataset_type=about["data"], dataset_name=f"{about['data']}, test pictures",
+            task_type=task, task_name=task.replace("-", " "), dataset_type=about["data"],
+            dataset_name=f"{about['data']}, test pictures",
             metric_type=metric, metric_name=label, metric_value=round(value, 4),
         )  # fmt: skip
 
     scores = entry["zero_shot"] | ({"mean": entry["zero_shot_mean"]} if entry["zero_shot"] else {})
-    found = [result(ZERO_SHOT, f"zero-shot, {name}", "accuracy", f"{name}, top-1", v) for name, v in scores.items()]
-    directions = {"i2t": "image to text", "t2i": "text to image"}
+    found = [result(ZERO_SHOT, "accuracy", f"{name}, top-1", value) for name, value in scores.items()]
     for name, value in entry["retrieval"].items():
-        way, k = name.split("_r")
-        found.append(result(RETRIEVAL, f"retrieval, {directions[way]}", f"recall_at_{k}", f"{name}", value))
+        found.append(result(RETRIEVAL, f"recall_at_{name.split('_r')[1]}", name, value))
     return found
 
 
@@ -66,12 +71,15 @@ def growth_table(entries: list[dict]) -> list[str]:
 
 
 def score_table(entry: dict, sizes: dict) -> list[str]:
-    rows = ["| test | pictures | score |", "|---|---|---|"]
+    rows, halves = ["| test | pictures | score |", "|---|---|---|"], []
     for name, value in entry["zero_shot"].items():
         count = sizes["zero_shot"][name]
-        rows.append(f"| zero-shot, {name}, top-1 | {count:,} | {value:.3f} ± {half_width(value, count):.3f} |")
-    if entry["zero_shot"]:
-        rows.append(f"| **zero-shot, mean of {len(entry['zero_shot'])} tasks** | | **{entry['zero_shot_mean']:.3f}** |")
+        halves.append(half_width(value, count))
+        rows.append(f"| zero-shot, {name}, top-1 | {count:,} | {value:.3f} ± {halves[-1]:.3f} |")
+    if halves:
+        of_mean = math.hypot(*halves) / len(halves)  # the tasks' pictures are drawn independently
+        told = f"{entry['zero_shot_mean']:.3f} ± {of_mean:.3f}"
+        rows.append(f"| **zero-shot, mean** | {sum(sizes['zero_shot'].values()):,} | **{told}** |")
     count = sizes["retrieval"]
     for name, value in entry["retrieval"].items():
         rows.append(f"| retrieval, {name} | {count:,} | {value:.3f} ± {half_width(value, count):.3f} |")

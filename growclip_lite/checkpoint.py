@@ -112,10 +112,10 @@ def load_model(folder: str | Path) -> GrowCLIP:
     path = folder / "config.json"
     config = read_json(path)
     check_schema(config, path)
-    if set(config) != FIELDS or not isinstance(config["about"], dict):
-        raise InputError(
-            f"{path} needs exactly the fields {sorted(FIELDS)}, but has {sorted(config)}; please restore it."
-        )
+    if set(config) != FIELDS:
+        raise InputError(f"{path} needs exactly the fields {sorted(FIELDS)}, but has {sorted(config)}.")
+    if not isinstance(config["about"], dict):
+        raise InputError(f"{path}: about must be an object, but is {config['about']!r}.")
     architecture, sizes = Architecture.from_dict(config["architecture"]), ModelConfig.from_dict(config["model"])
     tensors = _load_tensors(folder / "model.safetensors")
     expected = tensor_shapes(architecture, sizes)

@@ -13,6 +13,7 @@ from hub_server import card_errors
 from huggingface_hub import ModelCard
 
 from growclip_lite import GrowCLIP, evaluate, load_stream
+from growclip_lite.architecture import count_parameters
 from growclip_lite.course import lesson_04
 from growclip_lite.data import emoji
 from growclip_lite.errors import InputError
@@ -53,6 +54,12 @@ def test_data(tmp_path_factory: pytest.TempPathFactory):
     return get
 
 
+def card_of(folder: Path) -> dict[str, float]:
+    """The scores on a card by the names of their metrics."""
+    results = ModelCard.load(folder / "README.md").data.eval_results
+    return {found.metric_name: found.metric_value for found in results}
+
+
 def test_the_whole_family_is_there():
     names = {path.name for path in CHECKPOINTS}
     assert names == {"scenes-laptop", "cifar10-laptop", "emoji-laptop", *(f"scenes-laptop-step-{i}" for i in (1, 2, 3))}
@@ -64,9 +71,7 @@ def test_a_checkpoint_scores_what_its_card_says(folder: Path, test_data):
     scores = evaluate(model, test_data(model.about["data"]))
     measured = scores["zero_shot"] | {"mean": scores["zero_shot_mean"]}
     measured = {f"{name}, top-1": value for name, value in measured.items()} | scores["retrieval"]
-    card = {
-        result.metric_name: result.metric_value for result in ModelCard.load(folder / "README.md").data.eval_results
-    }
+    card = card_of(folder)
     # Another processor may sum in another order: one picture of a thousand may change sides.
     assert card == pytest.approx(measured, abs=0.0015) and len(card) >= 7
 
@@ -90,3 +95,17 @@ def test_a_card_is_complete(folder: Path):
         assert f"## {heading}\n" in text
     assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
     assert sum(path.stat().st_size for path in folder.iterdir()) < 8_000_000
+
+
+def test_readme_quotes_the_cards():
+    rows = ["| checkpoint | parameters | weights | zero-shot, mean | image-to-text R@1 |", "|---|---|---|---|---|"]
+    for folder in CHECKPOINTS:
+        card, model = card_of(folder), GrowCLIP.from_pretrained(folder)
+        size = (folder / "model.safetensors").stat().st_size
+        parameters = count_parameters(model.architecture, model.config)
+        sizes = f"{parameters / 1e6:.2f} M | {size / 1e6:.1f} MB"
+        link = f"[{folder.name}](checkpoints/{folder.name}/README.md)"
+        rows.append(f"| {link} | {sizes} | {card['mean, top-1']:.3f} | {card['i2t_r1']:.3f} |")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    quoted = readme.split("<!-- checkpoints -->\n")[1].split("<!-- /checkpoints -->")[0].strip()
+    assert quoted.splitlines() == rows, "\n".join(rows)

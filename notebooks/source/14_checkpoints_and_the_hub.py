@@ -25,6 +25,7 @@ from growclip_lite.course.place import amount, folder
 from growclip_lite.course.predictions import Predictions
 
 # %%
+from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 
 from growclip_lite import GrowCLIP
@@ -38,16 +39,18 @@ predictions = Predictions(folder(out), "14")
 here = lesson_14.checkpoint()
 
 # %% [markdown]
-# ## Three files
+# ## Three files, and two for people
 #
-# A checkpoint is a folder of three files. None of them can run code: two are text, the third is a
-# table of numbers. (A pickle, the usual way to store weights, may run anything when it is opened.)
+# A checkpoint is a folder. Three of its files make the model, and none of them can run code: two are text,
+# the third is a table of numbers. (A pickle, the usual way to store weights, may run anything when it is
+# opened.) The other two are for people: a card, `README.md`, and a figure in it.
 
 # %%
 for path in sorted(here.iterdir()):
     print(f"{path.name:18} {path.stat().st_size:>9,} bytes")
 config = json.loads((here / "config.json").read_text())
-print(json.dumps(config["architecture"]), json.dumps(config["about"]))
+print(json.dumps(config["architecture"]))
+print(", ".join(f"{key} {config['about'][key]}" for key in ("data", "profile", "seed", "step")))
 
 # %% [markdown]
 # `config.json` says what to build. `tokenizer.json` says which words have which numbers; it grew with
@@ -293,24 +296,41 @@ for what, x in (("2 components", flat.numpy()), ("64 numbers", features.numpy())
 # them apart: they differ in directions that carry less variance. Do not judge embeddings by such maps.
 
 # %% [markdown]
+# ## The card
+#
+# Whoever finds a model wants to know what it is, what it was trained on, what it scores and what it cannot do.
+# `growclip grow` writes that from the run's report. The scores stand in the card's metadata, from which the
+# Hub draws its tables. A claim that nobody checks is worth little, so here are two, measured again:
+
+# %%
+claimed = {
+    found.metric_name: found.metric_value
+    for found in ModelCard.load(here / "README.md").data.eval_results
+}
+for name in ("shape", "kind"):
+    measured = zero_shot(model, tasks_of("test", 1000)[name])
+    print(f"{name}: the card says {claimed[f'{name}, top-1']:.3f}, measured again {measured:.3f}")
+    assert abs(claimed[f"{name}, top-1"] - measured) < 0.0015
+
+# %% [markdown]
 # ## Share it: the Hub
 #
-# A checkpoint folder is complete, so the Hugging Face Hub takes it as it is. Not run here: it needs the
-# network and, for uploading, an account (`hf auth login`).
+# The folder is complete, so the Hugging Face Hub takes it as it is and shows the card as the model's page. Not
+# run here: it needs the network and, for uploading, an account (`hf auth login`).
 #
 # ```python
-# from huggingface_hub import HfApi, snapshot_download
-#
-# api = HfApi()
-# api.create_repo("your-name/growclip-scenes", exist_ok=True)
-# api.upload_folder(repo_id="your-name/growclip-scenes", folder_path="checkpoints/scenes-laptop")
-#
-# folder = snapshot_download("your-name/growclip-scenes", revision="main")  # anyone, anywhere
-# model = GrowCLIP.from_pretrained(folder)
+# model.push_to_hub("your-name/growclip-scenes")
+# model = GrowCLIP.from_pretrained("your-name/growclip-scenes")  # anyone, anywhere; later also offline
+# early = GrowCLIP.from_pretrained("your-name/growclip-scenes", revision="step-2")
 # ```
 #
-# Say in its README what it was trained on, what it cannot do, and its licence; give `revision` a commit if a
-# result must stay the same. Loading is as strict as from disk, and nothing of the folder is executed.
+# In a shell, `growclip push runs/demo your-name/growclip-scenes` uploads a whole growth history: every growth
+# step becomes a branch, step-1, step-2, ..., and the last one is main. `growclip pull` copies a model into a
+# folder. Give `revision` a commit if a result must stay the same. What is downloaded is compared with its
+# checksum and loaded as strictly as from disk; nothing of it is executed.
+#
+# Other tools take the model, too: `growclip export` writes both encoders for ONNX runtimes, and
+# `growclip_lite.features.GrowCLIPFeatures` is the probe above as a step of a scikit-learn pipeline.
 
 # %% [markdown]
 # ## Try it
@@ -396,7 +416,7 @@ lesson_14.check_misfits(misfits)
 # %% [markdown]
 # ## Recap
 #
-# 1. A checkpoint is config, words and weights; nothing in it is executed.
+# 1. A checkpoint is config, words, weights and a card; nothing in it is executed.
 # 2. Loading is strict: a misfit is an error with a remedy.
 # 3. Classifying and finding are both a matrix product of unit vectors.
 # 4. Shares compare the given labels; they do not know the unknown.

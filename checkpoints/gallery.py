@@ -1,0 +1,130 @@
+"""Draws README's gallery from the shipped checkpoints: results/gallery.png, results/search.png, results/growth.gif.
+
+    .venv/bin/python checkpoints/gallery.py       # after checkpoints/build.py
+
+The animation needs the run that scenes-laptop comes from, in runs/checkpoints.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from matplotlib.animation import FuncAnimation, PillowWriter
+
+from growclip_lite import GrowCLIP, load_stream
+from growclip_lite.data.stream import Pairs
+from growclip_lite.evaluate import embed_images, embed_texts, ensemble
+from growclip_lite.plots import COLOURS, GREY, draw_architecture, plt
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE.parent / "results"
+TEMPLATES = ("{}", "a {}", "a picture of a {}")
+# Labels to choose from, and how many test pictures are shown: the first ones, whatever the model says.
+LABELS = {
+    "scenes": ["red circle", "blue star", "yellow ring", "green heart", "orange cross", "two things", "three things"],
+    "cifar10": ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
+    "emoji": ["face", "animal", "food", "flag", "building", "tool", "heart", "vehicle"],
+}
+SHOWN, TOP = 4, 3
+QUERIES = ("a big yellow circle on grass", "a blue star at night", "two things in the snow")
+
+
+def shares_of(model: GrowCLIP, images: np.ndarray, labels: list[str]) -> np.ndarray:
+    """(M, C): how the model shares out 1 among the labels."""
+    classes = ensemble(model, [[template.format(label) for template in TEMPLATES] for label in labels])
+    scale = model.logit_scale.exp().detach()
+    return (scale * embed_images(model, images) @ classes.T).softmax(1).numpy()
+
+
+def test_pictures(name: str) -> Pairs:
+    return load_stream("data/cifar10" if name == "cifar10" else name, "laptop", 0).retrieval
+
+
+def draw_zero_shot(tests: dict[str, Pairs], path: Path) -> None:
+    """A row per checkpoint: test pictures with the model's three largest shares below."""
+    figure, panels = plt.subplots(
+        2 * len(LABELS),
+        SHOWN,
+        figsize=(9, 3.1 * len(LABELS)),
+        height_ratios=[1.5, 1] * len(LABELS),
+        layout="constrained",
+    )
+    for row, (name, labels) in enumerate(LABELS.items()):
+        model = GrowCLIP.from_pretrained(HERE / f"{name}-laptop")
+        images = tests[name].images[:SHOWN]
+        for column, (image, share) in enumerate(zip(images, shares_of(model, images, labels), strict=True)):
+            picture, bars = panels[2 * row, column], panels[2 * row + 1, column]
+            picture.imshow(image.transpose(1, 2, 0), interpolation="nearest")
+            picture.set_axis_off()
+            best = np.argsort(-share)[:TOP]
+            bars.barh([labels[i] for i in best], share[best], color=[COLOURS["image"], GREY, GREY])
+            bars.set(xlim=(0, 1), xticks=[0, 1], xticklabels=["0", "1"])
+            bars.invert_yaxis()
+            bars.tick_params(labelsize=9)
+        panels[2 * row, 0].set_title(f"{name}-laptop", loc="left", fontsize=11)
+    figure.savefig(path, dpi=100, facecolor="white")
+    plt.close(figure)
+
+
+def draw_search(pairs: Pairs, path: Path) -> None:
+    """A row per sentence: the five test pictures of highest cosine."""
+    model = GrowCLIP.from_pretrained(HERE / "scenes-laptop")
+    cosines = (embed_texts(model, list(QUERIES)) @ embed_images(model, pairs.images).T).numpy()
+    figure, panels = plt.subplots(len(QUERIES), 5, figsize=(9, 6.2), layout="constrained")
+    for row, query in enumerate(QUERIES):
+        for axes, index in zip(panels[row], np.argsort(-cosines[row])[:5], strict=True):
+            axes.imshow(pairs.images[index].transpose(1, 2, 0), interpolation="nearest")
+            axes.set_xlabel(f"cosine {cosines[row, index]:.2f}", fontsize=8)
+            axes.set(xticks=[], yticks=[])
+        panels[row, 0].set_title(f"“{query}”", loc="left", fontsize=11)
+    figure.savefig(path, dpi=100, facecolor="white")
+    plt.close(figure)
+
+
+def draw_animation(run: Path, path: Path) -> None:
+    """The architecture on the left; on the right the training loss of all growth steps, drawn as it went on."""
+    entries = json.loads((run / "report.json").read_text(encoding="utf-8"))["steps"]
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    begins = np.cumsum([0, *(max(r["iteration"] for r in records if r["step"] == e["step"]) for e in entries)])
+    x = np.array([begins[r["step"] - 1] + r["iteration"] for r in records])
+    loss, step = np.array([r["loss"] for r in records]), np.array([r["step"] for r in records])
+    widest = max(e["architecture"][f"{n}_width"] for e in entries for n in ("image", "text", "shared"))
+    highest = max(sum(e["architecture"][f"{n}_depth"] for n in ("text", "shared")) for e in entries)
+    highest = max(highest, *(sum(e["architecture"][f"{n}_depth"] for n in ("image", "shared")) for e in entries))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.6), width_ratios=(1, 1.7), layout="constrained")
+
+    def frame(number: int) -> None:
+        number = min(number, len(x) - 1)  # the last frames stand still
+        entry = entries[step[number] - 1]
+        left.clear()
+        draw_architecture(left, entry["architecture"], 0, 0.45 / widest)
+        left.set(xlim=(-0.55, 0.55), ylim=(-0.6, highest + 0.6), title=f"growth step {entry['step']}")
+        left.text(0, -0.15, f"{entry['samples_total']:,} pairs · {entry['parameters'] / 1e6:.2f} M parameters",
+                  ha="center", va="top", fontsize=9)  # fmt: skip
+        left.set_axis_off()
+        right.clear()
+        for t in range(1, step[number] + 1):
+            part = (step == t) & (np.arange(len(x)) <= number)
+            right.plot(x[part], loss[part], color=COLOURS["image"], lw=1.8)
+            right.axvline(begins[t - 1], color=GREY, lw=0.8, ls=":")
+        for e in entries[: step[number] - 1 + (number == len(x) - 1)]:
+            place = (begins[e["step"]], loss[step == e["step"]][-1])
+            right.annotate(f"zero-shot {e['zero_shot_mean']:.2f}", place, xytext=(-4, -16), ha="right", fontsize=9,
+                           textcoords="offset points")  # fmt: skip
+        right.set(xlim=(0, x[-1] * 1.02), ylim=(0, loss.max() * 1.05), xlabel="iteration", ylabel="training loss")
+        for side in ("top", "right"):
+            right.spines[side].set_visible(False)
+
+    frames = [*range(0, len(x), 2), *[len(x) - 1] * 15]
+    FuncAnimation(figure, frame, frames=frames).save(path, PillowWriter(fps=10), dpi=80)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    tests = {name: test_pictures(name) for name in LABELS}
+    draw_zero_shot(tests, RESULTS / "gallery.png")
+    draw_search(tests["scenes"], RESULTS / "search.png")
+    about = GrowCLIP.from_pretrained(HERE / "scenes-laptop").about
+    draw_animation(HERE.parent / "runs" / "checkpoints" / f"scenes-laptop-{about['commit']}", RESULTS / "growth.gif")
