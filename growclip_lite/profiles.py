@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from growclip_lite.architecture import Architecture
 from growclip_lite.errors import InputError
+from growclip_lite.search import TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,8 @@ class Profile:
     `kinds` named kinds in the end; `wrong_captions` share of wrong captions; `validation_pairs` per
     growth step. Training: `iterations` in all growth steps together, of `batch_size` pairs each,
     shared out in proportion to |D_t| ** `share_power`. Search: see `GrowthSpace.at_step` and
-    `SearchConfig`; the supernet is trained for `search_share` of the step's iterations.
+    `SearchConfig`; the supernet is trained for `search_share` of the step's iterations, at `search_rate`
+    of the learning rate, after the old network has spent `adapt_share` of them on the new pairs.
     Inheriting: `momentum`, `reading` (A or B) and `operator`, see `inherit`. `replay` False trains
     every step on its new pairs only.
     """
@@ -44,6 +46,9 @@ class Profile:
     random_members: int
     evaluations: int
     scoring_pairs: int
+    search_rate: float = 1.0
+    adapt_share: float = 0.0
+    tolerance: float = TOLERANCE
     momentum: float = 1.0
     reading: str = "A"
     operator: str = "corner"
