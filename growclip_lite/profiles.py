@@ -68,11 +68,16 @@ STUDY = replace(
     LAPTOP, name="study", task_pictures=400, start=Architecture(1, 2, 1, 1, 1, 1), iterations=1_000, share_power=1.0,
 )  # fmt: skip
 
-# As `study`, but every growth step gets as many iterations, as if pairs came at equal intervals of time, and the
-# search begins half-way through it, when the old network has taken in the new pairs.
+# As `study`, but every growth step gets as many iterations, as if pairs came at equal intervals of time.
 ONLINE = replace(
-    STUDY, name="online", iterations=1_900, share_power=0.0, start=Architecture(1, 2, 1, 1, 1, 1),
-    budget_power=0.4, search_rate=0.15, adapt_share=0.5, tolerance=0.0,
+    STUDY, name="online", start=Architecture(1, 1, 1, 1, 1, 1), iterations=1_900, share_power=0.0, budget_power=0.75,
+)  # fmt: skip
+
+# The same with a search that comes late: half-way through the growth step, when the old network has taken in the
+# new pairs, and from a wider start by smaller growth.
+LATE = replace(
+    ONLINE, name="late", start=Architecture(1, 2, 1, 1, 1, 1), budget_power=0.4, search_rate=0.15, adapt_share=0.5,
+    tolerance=0.0,
 )  # fmt: skip
 
 SMOKE = replace(
@@ -89,7 +94,7 @@ GPU = replace(
 )  # fmt: skip
 
 
-PROFILES = {profile.name: profile for profile in (SMOKE, STUDY, ONLINE, LAPTOP, GPU)}
+PROFILES = {profile.name: profile for profile in (SMOKE, STUDY, ONLINE, LATE, LAPTOP, GPU)}
 
 
 def get_profile(name: str) -> Profile:
