@@ -1,8 +1,9 @@
-"""What all tests share: no user cache is touched, one thread, and one finished run to look at."""
+"""What all tests share: no user cache is touched, no network, one thread, and one finished run to look at."""
 
 import os
 
 os.environ["TQDM_DISABLE"] = "1"  # progress bars share stderr with the messages that tests look at
+os.environ["HF_HUB_OFFLINE"] = "1"  # a folder that is missing may be a name on the Hub, which no test asks
 
 import pytest
 import torch

@@ -19,6 +19,8 @@ from tiny import files_of, tiny_model
 
 from growclip_lite import GrowCLIP
 from growclip_lite.checkpoint import load_model
+from growclip_lite.errors import InputError
+from growclip_lite.hub import is_repo_id
 
 NAMES = ["README.md", "config.json", "growth.png", "model.safetensors", "tokenizer.json"]
 
@@ -109,7 +111,7 @@ def test_a_pushed_checkpoint_comes_back_bit_for_bit(owner: User, reader: User, r
     assert pulled.returncode == 0, pulled.stderr
     assert files_of(tmp_path / "mine") == files_of(run / "step_3")
     assert sorted(p.name for p in (tmp_path / "mine").iterdir()) == NAMES
-    assert "%" in pulled.stderr, "downloading shows progress bars"
+    assert "100%" in pushed.stderr and "100%" in pulled.stderr, "both show progress bars"
 
 
 def test_a_history_is_a_branch_per_growth_step(owner: User, reader: User, run: Path, hub: Hub):
@@ -204,6 +206,24 @@ def test_a_wrong_checksum_is_noticed(hub: Hub, reader: User, run: Path, tmp_path
     hub.fault = None
     assert reader.growclip("pull", "owner/model", tmp_path / "mine").returncode == 0
     assert files_of(tmp_path / "mine") == files_of(run / "step_3")
+
+
+NAMES_ON_THE_HUB = ("user/name", "user/my-model.v2")
+PATHS = ("name", "a/b/c", "./a", "/a/b", "user/na me", "user/", "../name", "user/name.git", "~/name")
+
+
+def test_names_on_the_hub_are_told_from_paths():
+    assert all(map(is_repo_id, NAMES_ON_THE_HUB)) and not any(map(is_repo_id, PATHS))
+
+
+def test_a_folder_comes_before_the_hub(run: Path, tmp_path: Path, monkeypatch):
+    shutil.copytree(run / "step_1", tmp_path / "owner" / "model")
+    monkeypatch.chdir(tmp_path)
+    assert GrowCLIP.from_pretrained("owner/model").about["step"] == 1
+    with pytest.raises(InputError, match="offline mode"):
+        GrowCLIP.from_pretrained("owner/other")
+    with pytest.raises(InputError, match="There is no"):
+        GrowCLIP.from_pretrained("owner/model/deeper")
 
 
 # ---- what is refused
