@@ -160,6 +160,15 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, name: str, call: int, after: b
     monkeypatch.setattr(grow_module, name, hook)
 
 
+def interrupt_and_resume(profile, out: Path, monkeypatch, name: str, call: int, after: bool) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, name, call, after)
+        with pytest.raises(KeyboardInterrupt):
+            grow_function(tiny_stream(), profile, out, seed=SEED)
+    assert len(json.loads((out / "report.json").read_text())["steps"]) < 3
+    grow_function(tiny_stream(), profile, out, seed=SEED, resume=True)
+
+
 @pytest.mark.parametrize(
     ("name", "call", "after"),
     [
@@ -177,14 +186,8 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, name: str, call: int, after: b
 def test_resumed_equals_uninterrupted(
     tiny_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saves_often, name: str, call: int, after: bool
 ):
-    _, whole = tiny_run
-    with monkeypatch.context() as patch:
-        interrupt_at(patch, name, call, after)
-        with pytest.raises(KeyboardInterrupt):
-            grow_function(tiny_stream(), tiny_profile(), tmp_path / "run", seed=SEED)
-    assert len(json.loads((tmp_path / "run" / "report.json").read_text())["steps"]) < 3
-    grow_function(tiny_stream(), tiny_profile(), tmp_path / "run", seed=SEED, resume=True)
-    assert same_run(tmp_path / "run", whole)
+    interrupt_and_resume(tiny_profile(), tmp_path / "run", monkeypatch, name, call, after)
+    assert same_run(tmp_path / "run", tiny_run[1])
 
 
 def test_resuming_again_and_again_gives_the_same_run(tiny_run, tmp_path: Path, monkeypatch, saves_often):
@@ -241,11 +244,7 @@ def adapting_run(tmp_path_factory: pytest.TempPathFactory):
 def test_an_adapting_run_is_resumed(
     adapting_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saves_often, name: str, call: int, after: bool
 ):
-    with monkeypatch.context() as patch:
-        interrupt_at(patch, name, call, after)
-        with pytest.raises(KeyboardInterrupt):
-            grow_function(tiny_stream(), ADAPTING, tmp_path / "run", seed=SEED)
-    grow_function(tiny_stream(), ADAPTING, tmp_path / "run", seed=SEED, resume=True)
+    interrupt_and_resume(ADAPTING, tmp_path / "run", monkeypatch, name, call, after)
     assert same_run(tmp_path / "run", adapting_run[1])
 
 
