@@ -14,18 +14,19 @@ import numpy as np
 from matplotlib.animation import FuncAnimation, PillowWriter
 
 from growclip_lite import GrowCLIP, load_stream
-from growclip_lite.data.stream import Pairs
+from growclip_lite.data.emoji import KINDS
+from growclip_lite.data.stream import Pairs, Stream
 from growclip_lite.evaluate import embed_images, embed_texts, ensemble
 from growclip_lite.plots import COLOURS, GREY, draw_architecture, plt
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results"
 TEMPLATES = ("{}", "a {}", "a picture of a {}")
-# Labels to choose from, and how many test pictures are shown: the first ones, whatever the model says.
+# Labels to choose from. The pictures are spread evenly over the test pictures, whatever the model says.
 LABELS = {
     "scenes": ["red circle", "blue star", "yellow ring", "green heart", "orange cross", "two things", "three things"],
     "cifar10": ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
-    "emoji": ["face", "animal", "food", "flag", "building", "tool", "heart", "vehicle"],
+    "emoji": list(KINDS),
 }
 SHOWN, TOP = 4, 3
 QUERIES = ("a big yellow circle on grass", "a blue star at night", "two things in the snow")
@@ -38,11 +39,13 @@ def shares_of(model: GrowCLIP, images: np.ndarray, labels: list[str]) -> np.ndar
     return (scale * embed_images(model, images) @ classes.T).softmax(1).numpy()
 
 
-def test_pictures(name: str) -> Pairs:
-    return load_stream("data/cifar10" if name == "cifar10" else name, "laptop", 0).retrieval
+def test_pictures(stream: Stream) -> np.ndarray:
+    """`SHOWN` pictures of the stream's last task, or of the retrieval pairs where there are nine tasks."""
+    images = stream.retrieval.images if len(stream.tasks) > 2 else stream.tasks[-1].images
+    return images[np.linspace(0, len(images) - 1, SHOWN).astype(int)]
 
 
-def draw_zero_shot(tests: dict[str, Pairs], path: Path) -> None:
+def draw_zero_shot(streams: dict[str, Stream], path: Path) -> None:
     """A row per checkpoint: test pictures with the model's three largest shares below."""
     figure, panels = plt.subplots(
         2 * len(LABELS),
@@ -53,7 +56,7 @@ def draw_zero_shot(tests: dict[str, Pairs], path: Path) -> None:
     )
     for row, (name, labels) in enumerate(LABELS.items()):
         model = GrowCLIP.from_pretrained(HERE / f"{name}-laptop")
-        images = tests[name].images[:SHOWN]
+        images = test_pictures(streams[name])
         for column, (image, share) in enumerate(zip(images, shares_of(model, images, labels), strict=True)):
             picture, bars = panels[2 * row, column], panels[2 * row + 1, column]
             picture.imshow(image.transpose(1, 2, 0), interpolation="nearest")
@@ -123,8 +126,8 @@ def draw_animation(run: Path, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    tests = {name: test_pictures(name) for name in LABELS}
-    draw_zero_shot(tests, RESULTS / "gallery.png")
-    draw_search(tests["scenes"], RESULTS / "search.png")
+    streams = {name: load_stream("data/cifar10" if name == "cifar10" else name, "laptop", 0) for name in LABELS}
+    draw_zero_shot(streams, RESULTS / "gallery.png")
+    draw_search(streams["scenes"].retrieval, RESULTS / "search.png")
     about = GrowCLIP.from_pretrained(HERE / "scenes-laptop").about
     draw_animation(HERE.parent / "runs" / "checkpoints" / f"scenes-laptop-{about['commit']}", RESULTS / "growth.gif")

@@ -58,7 +58,8 @@ def plot_growth(report: dict, path: Path) -> None:
         draw_architecture(top, entry["architecture"], entry["step"], 0.40 / widest)
         top.annotate(
             f"{entry['parameters'] / 1e6:.2f} M parameters\n{entry['samples_total']:,} pairs",
-            (entry["step"], level + 0.35), ha="center", va="bottom", fontsize=10, color="#333333",
+            (entry["step"], level + 0.35), ha="center", va="bottom", fontsize=10 if len(steps) < 5 else 8,
+            color="#333333",
         )  # fmt: skip
     for name, label in (("image", "image encoder"), ("text", "text encoder"), ("shared", "shared encoder")):
         top.plot([], [], "s", ms=10, color=COLOURS[name], label=label)
@@ -80,7 +81,7 @@ def plot_growth(report: dict, path: Path) -> None:
         bottom.plot(x, means, "o-", lw=3, ms=8, color=COLOURS["mean"], label="zero-shot, mean of tasks")
     recall = [entry["retrieval"]["i2t_r1"] for entry in steps]
     bottom.plot(x, recall, "D--", lw=2, ms=6, color=COLOURS["retrieval"], label="image-to-text R@1")
-    bottom.legend(loc="lower right", frameon=False, fontsize=10)
+    bottom.legend(loc="best", frameon=False, fontsize=10)
     bottom.set(
         ylim=(0, 1.02),
         xlim=(min(x) - 0.55, max(x) + 0.75),
