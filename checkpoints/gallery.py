@@ -24,7 +24,15 @@ RESULTS = HERE.parent / "results"
 TEMPLATES = ("{}", "a {}", "a picture of a {}")
 # Labels to choose from. The pictures are spread evenly over the test pictures, whatever the model says.
 LABELS = {
-    "scenes": ["red circle", "blue star", "yellow ring", "green heart", "orange cross", "two things", "three things"],
+    "scenes": [
+        "green heart",
+        "red triangle",
+        "orange diamond",
+        "red arrow",
+        "blue star",
+        "yellow circle",
+        "purple ring",
+    ],
     "cifar10": ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
     "emoji": list(KINDS),
 }
@@ -75,7 +83,8 @@ def draw_search(pairs: Pairs, path: Path) -> None:
     """A row per sentence: the five test pictures of highest cosine."""
     model = GrowCLIP.from_pretrained(HERE / "scenes-laptop")
     cosines = (embed_texts(model, list(QUERIES)) @ embed_images(model, pairs.images).T).numpy()
-    figure, panels = plt.subplots(len(QUERIES), 5, figsize=(9, 6.2), layout="constrained")
+    figure, panels = plt.subplots(len(QUERIES), 5, figsize=(9, 6.8), layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.1)
     for row, query in enumerate(QUERIES):
         for axes, index in zip(panels[row], np.argsort(-cosines[row])[:5], strict=True):
             axes.imshow(pairs.images[index].transpose(1, 2, 0), interpolation="nearest")
@@ -103,9 +112,12 @@ def draw_animation(run: Path, path: Path) -> None:
         entry = entries[step[number] - 1]
         left.clear()
         draw_architecture(left, entry["architecture"], 0, 0.45 / widest)
-        left.set(xlim=(-0.55, 0.55), ylim=(-0.6, highest + 0.6), title=f"growth step {entry['step']}")
+        left.set(xlim=(-0.55, 0.55), ylim=(-0.6, highest + 1), title=f"growth step {entry['step']}")
         left.text(0, -0.15, f"{entry['samples_total']:,} pairs · {entry['parameters'] / 1e6:.2f} M parameters",
                   ha="center", va="top", fontsize=9)  # fmt: skip
+        for name in ("image", "text", "shared"):
+            left.plot([], [], "s", color=COLOURS[name], label=name)
+        left.legend(loc="upper left", frameon=False, fontsize=8)
         left.set_axis_off()
         right.clear()
         for t in range(1, step[number] + 1):
@@ -113,9 +125,8 @@ def draw_animation(run: Path, path: Path) -> None:
             right.plot(x[part], loss[part], color=COLOURS["image"], lw=1.8)
             right.axvline(begins[t - 1], color=GREY, lw=0.8, ls=":")
         for e in entries[: step[number] - 1 + (number == len(x) - 1)]:
-            place = (begins[e["step"]], loss[step == e["step"]][-1])
-            right.annotate(f"zero-shot {e['zero_shot_mean']:.2f}", place, xytext=(-4, -16), ha="right", fontsize=9,
-                           textcoords="offset points")  # fmt: skip
+            middle = (begins[e["step"] - 1] + begins[e["step"]]) / 2
+            right.text(middle, loss.max(), f"zero-shot\n{e['zero_shot_mean']:.2f}", ha="center", va="top", fontsize=9)
         right.set(xlim=(0, x[-1] * 1.02), ylim=(0, loss.max() * 1.05), xlabel="iteration", ylabel="training loss")
         for side in ("top", "right"):
             right.spines[side].set_visible(False)

@@ -107,5 +107,5 @@ def test_readme_quotes_the_cards():
         link = f"[{folder.name}](checkpoints/{folder.name}/README.md)"
         rows.append(f"| {link} | {sizes} | {card['mean, top-1']:.3f} | {card['i2t_r1']:.3f} |")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    quoted = readme.split("<!-- checkpoints -->\n")[1].split("<!-- /checkpoints -->")[0].strip()
+    quoted = readme.split("<!-- checkpoints -->")[1].split("<!-- /checkpoints -->")[0].strip()
     assert quoted.splitlines() == rows, "\n".join(rows)
