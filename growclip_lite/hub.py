@@ -87,10 +87,10 @@ def told(repo_id: str, revision: str | None = None) -> Iterator[None]:
         ) from error
     except ValueError as error:  # a wrong name; metadata in README.md that the Hub does not take
         raise InputError(f"{repo_id} cannot be sent to {hub} or had from it: {error}") from error
-    except OSError as error:
-        if error.errno is not None:  # this machine's disk, not the way to the Hub
+    except (RuntimeError, OSError) as error:
+        if getattr(error, "errno", None) is not None:  # this machine's disk, not the way to the Hub
             raise
-        raise InputError(f"The download of {repo_id} broke off; please try again.") from error
+        raise InputError(f"Sending {repo_id} to {hub}, or getting it, broke off; please try again.") from error
 
 
 def damaged(path: Path) -> bool:

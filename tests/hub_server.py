@@ -77,7 +77,7 @@ class Repository:
 
 
 class Hub:
-    """What the server knows. `fault` is None, "truncated", "wrong bytes", "down" or "rejected"."""
+    """What the server knows. `fault` is None, "truncated", "wrong bytes", "down", "rejected" or "storage full"."""
 
     def __init__(self) -> None:
         self.repositories: dict[str, Repository] = {}
@@ -136,11 +136,11 @@ class Handler(BaseHTTPRequestHandler):
                 listed = [{"message": error} for error in errors]
                 self.answer({"errors": listed, "warnings": []}, 400 if errors else 200)
             case ["storage", oid] if self.command == "PUT":
-                if hashlib.sha256(self.body).hexdigest() == oid:
+                if hashlib.sha256(self.body).hexdigest() == oid and self.hub.fault != "storage full":
                     self.hub.large[oid] = self.body
                     self.answer({})
                 else:
-                    self.refuse(400, message="wrong checksum")
+                    self.refuse(400, message="not stored")
             case ["storage", oid]:
                 self.send_content(self.hub.large[oid])
             case ["api", "models", user, name, *rest]:

@@ -258,6 +258,8 @@ def test_pushing_needs_permission_and_a_sound_checkpoint(
     refused(owner.growclip("push", tmp_path / "nowhere", "owner/model"), "nowhere")
     hub.fault = "rejected"
     refused(owner.growclip("push", run / "step_2", "owner/model"), "refuses", "this commit is rejected")
+    hub.fault = "storage full"
+    refused(owner.growclip("push", run / "step_1", "owner/model"), "owner/model", "broke off")
     assert repository.branches["main"] == before and "owner/new" not in hub.repositories
 
 
