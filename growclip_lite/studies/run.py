@@ -90,7 +90,7 @@ class Stage:
 
 CIFAR = "data/cifar10"
 REPRODUCE = (
-    Stage("growth", "scenes", LATE, 10), Stage("growers", "scenes", LATE, 10), Stage("growth", "scenes", ONLINE, 5),
+    Stage("growth", "scenes", ONLINE, 10), Stage("growers", "scenes", ONLINE, 10), Stage("growth", "scenes", LATE, 5),
     Stage("growth", "scenes", STUDY, 5), Stage("growers", "scenes", STUDY, 5),
     Stage("momentum", "scenes", STUDY, 5), Stage("dimensions", "scenes", STUDY, 5),
     Stage("sharing", "scenes", STUDY, 5), Stage("choice", "scenes", STUDY, 10), Stage("continual", "scenes", STUDY, 5),
