@@ -93,8 +93,9 @@ def from_report(about: dict, report: dict) -> list[str]:
     software = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     settings = report["settings"]
     total = sum(entry["train_flops"] for entry in entries) / 1e12
+    place = about["data"] if about["data"] in DATA else "FOLDER"
     command = (
-        f"growclip grow --data {about['data']} --profile {about['profile']} --iterations {settings['iterations']} "
+        f"growclip grow --data {place} --profile {about['profile']} --iterations {settings['iterations']} "
         f"--share-power {settings['share_power']} --seed {about['seed']} --out DIR"
     )
     return [

@@ -59,12 +59,14 @@ def write_model(model: GrowCLIP, folder: Path) -> None:
     """Writes model.safetensors, config.json and tokenizer.json into the folder; other files in it stay."""
     # `save` and write_bytes: `save_file` hides a full disk in an exception of its own.
     tensors = {name: weight.detach().cpu().contiguous() for name, weight in model.state_dict().items()}
-    (folder / "model.safetensors").write_bytes(save(tensors))
-    (folder / "tokenizer.json").write_text(model.tokenizer.to_json(), encoding="utf-8")
+    weights, words = save(tensors), model.tokenizer.to_json()
     config = {
         "schema": SCHEMA, "architecture": model.architecture.to_dict(), "model": vars(model.config),
         "about": model.about,
     }  # fmt: skip
+    # New files instead of new contents: a model that was loaded from here may still read the old ones.
+    write_atomically(folder / "model.safetensors", lambda partial: partial.write_bytes(weights))
+    write_atomically(folder / "tokenizer.json", lambda partial: partial.write_text(words, encoding="utf-8"))
     write_json(folder / "config.json", config)
 
 

@@ -51,19 +51,23 @@ def export_onnx(model: GrowCLIP, folder: Path) -> list[Path]:
     Input and output are called `image` or `text`, and `features`. Raises `InputError` where the
     packages that the export needs are not installed.
     """
-    written = []
-    for side in SIDES:
-        path = folder / f"{side}.onnx"
-        # The exporter tells its progress on the standard output, and warns of its own innards.
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-            try:
-                program = torch.onnx.export(
-                    export_program(model, side), input_names=[side], output_names=["features"], dynamo=True
-                )
-            except ImportError as error:
-                raise InputError(f"{error.name} is needed for ONNX: pip install 'growclip-lite[interop]'.") from error
+    programs = {folder / f"{side}.onnx": onnx_program(model, side) for side in SIDES}
+    for path, program in programs.items():
         write_atomically(path, lambda partial, program=program: program.save(partial))
-        written.append(path)
-    return written
+    return list(programs)
+
+
+def onnx_program(model: GrowCLIP, side: str) -> torch.onnx.ONNXProgram:
+    """One encoder in ONNX; the exporter's own talk of its progress and its innards is kept back."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        log.setLevel(logging.ERROR)
+        try:
+            names = {"input_names": [side], "output_names": ["features"]}
+            return torch.onnx.export(export_program(model, side), dynamo=True, **names)
+        except ImportError as error:
+            raise InputError(f"{error.name} is needed for ONNX: pip install 'growclip-lite[interop]'.") from error
+        finally:
+            log.setLevel(level)

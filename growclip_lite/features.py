@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -16,9 +17,8 @@ from growclip_lite.model import GrowCLIP
 class GrowCLIPFeatures(TransformerMixin, BaseEstimator):
     """Pictures or texts -> unit-norm embeddings (n, E), by a checkpoint folder or a name on the Hub.
 
-    X holds n items: texts; pictures of PIL, of any mode and size; or one array (n, 3, S, S) uint8. What X
-    holds is told by its first item. Nothing is learnt: `fit` loads the checkpoint. Raises `InputError` for
-    anything else.
+    X holds n items: texts; pictures of PIL, of any mode and size; or is one array (n, 3, S, S) uint8.
+    Nothing is learnt: `fit` loads the checkpoint. Raises `InputError` for anything else.
     """
 
     def __init__(self, checkpoint: str = "checkpoints/scenes-laptop", revision: str | None = None) -> None:
@@ -33,9 +33,16 @@ class GrowCLIPFeatures(TransformerMixin, BaseEstimator):
         check_is_fitted(self, "model_")
         if len(X) == 0:
             return np.empty((0, self.model_.config.embed_dim), dtype=np.float32)
-        if isinstance(X[0], str):
-            return embed_texts(self.model_, list(X)).numpy()
-        return embed_images(self.model_, pixels(self.model_, X)).numpy()
+        if isinstance(X, np.ndarray) and X.ndim == 4:
+            return embed_images(self.model_, checked(self.model_, X)).numpy()
+        items = list(X)  # a Series would be indexed by its labels
+        kind = next((kind for kind in (str, Image.Image) if isinstance(items[0], kind)), None)
+        for number, item in enumerate(items):
+            if kind is None or not isinstance(item, kind):
+                raise InputError(f"Item {number} is a {type(item).__name__}; all must be texts, or all PIL pictures.")
+        if kind is str:
+            return embed_texts(self.model_, items).numpy()
+        return embed_images(self.model_, np.stack([self.model_.preprocess(item) for item in items])).numpy()
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
         """growclip0, growclip1, ...: so that `set_output(transform="pandas")` works."""
@@ -50,18 +57,9 @@ class GrowCLIPFeatures(TransformerMixin, BaseEstimator):
         return tags
 
 
-def pixels(model: GrowCLIP, pictures: Sequence) -> np.ndarray:
-    """(n, 3, S, S) uint8 of PIL pictures, or of what is such an array already."""
-    if isinstance(pictures, np.ndarray) and pictures.ndim == 4:
-        size = model.config.image_size
-        if pictures.dtype != np.uint8 or pictures.shape[1:] != (3, size, size):
-            raise InputError(
-                f"The pictures are {pictures.dtype} {pictures.shape}, but must be uint8 (n, 3, {size}, {size})."
-            )
-        return pictures
-    try:
-        return np.stack([model.preprocess(picture).numpy() for picture in pictures])
-    except (AttributeError, TypeError) as error:
-        raise InputError(
-            f"The first item is a {type(pictures[0]).__name__}, but must be a text or a PIL picture."
-        ) from error
+def checked(model: GrowCLIP, images: np.ndarray) -> np.ndarray:
+    """Raises `InputError` unless the array holds pictures as the model takes them."""
+    size = model.config.image_size
+    if images.dtype != np.uint8 or images.shape[1:] != (3, size, size):
+        raise InputError(f"The pictures are {images.dtype} {images.shape}, but must be uint8 (n, 3, {size}, {size}).")
+    return images

@@ -133,13 +133,27 @@ def adapting(run: Run, step: int) -> int:
     return 0 if step == 1 else round(run.profile.adapt_share * run.train_config(step).iterations)
 
 
+def adapted(run: Run, step: int, old: GrowCLIP, data: TrainingSet) -> GrowCLIP:
+    """What the search of growth step `step` starts from; `grow_step` does the same, but can be interrupted."""
+    if not (stop := adapting(run, step)):
+        return old
+    model = with_new_words(run, step, old, old.tokenizer)
+    fit(model, data, run.train_config(step), run.seed_of(step), stop=stop, title=f"step {step}: before the search")
+    return model
+
+
 def open_space(run: Run, step: int, old: GrowCLIP) -> tuple[GrowthSpace, GrowCLIP]:
     """The growth space of a step, and its supernet, which inherits from `old`. The tokenizer of `old` grows."""
-    tokenizer = grow_tokenizer(run, old.tokenizer, step)
-    config = replace(old.config, vocab_size=tokenizer.vocab_size)
+    grow_tokenizer(run, old.tokenizer, step)
+    return space_around(run, step, old)
+
+
+def space_around(run: Run, step: int, old: GrowCLIP) -> tuple[GrowthSpace, GrowCLIP]:
+    """The same where the tokenizer of `old` has learnt the step's words already."""
+    config = replace(old.config, vocab_size=old.tokenizer.vocab_size)
     ratio = run.samples(step) / run.samples(step - 1)
     space = GrowthSpace.at_step(old.architecture, config, ratio, run.profile.budget_power)
-    return space, inherit_at(run, step, old, space.largest, tokenizer)
+    return space, inherit_at(run, step, old, space.largest, old.tokenizer)
 
 
 def search_config(run: Run, step: int) -> SearchConfig:
@@ -169,11 +183,11 @@ def search_step(
 ) -> tuple[GrowCLIP, dict]:
     """The grown model, which goes on training, and the report of the search that chose it.
 
-    The supernet inherits from `old` and is trained briefly; the slice of the winner is kept, so that
-    the search's training is not lost.
+    The supernet inherits from `old`, whose tokenizer knows the step's words, and is trained briefly; the
+    slice of the winner is kept, so that the search's training is not lost.
     """
     with timed(phases, "inherit"):
-        space, supernet = open_space(run, step, old)
+        space, supernet = space_around(run, step, old)
     with timed(phases, "data"):
         held_out = run.held_out(step, supernet.tokenizer)
     with timed(phases, "search"):
@@ -331,7 +345,7 @@ def start_report(run: Run, resume: bool) -> dict:
                 raise InputError(f"{run.out} holds a run with another {words}; give the same one, or another folder.")
         for leftover in run.out.glob(".*-*"):  # of a write that was killed
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-        return report | old
+        return old
     write_json(path, report)
     return report
 

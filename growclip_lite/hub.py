@@ -23,13 +23,14 @@ from huggingface_hub.errors import (
     HFValidationError,
     HTTPError,  # of the HTTP library in use, whichever that is
     LocalEntryNotFoundError,
+    LocalTokenNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
 from huggingface_hub.utils import validate_repo_id
 
-from growclip_lite.checkpoint import load_model, read_json
+from growclip_lite.checkpoint import check_schema, load_model, read_json
 from growclip_lite.errors import InputError
 
 NEEDED = ("config.json", "model.safetensors", "tokenizer.json")
@@ -63,10 +64,11 @@ def told(repo_id: str, revision: str | None = None) -> Iterator[None]:
         raise InputError(
             f"{repo_id} on {hub} has no revision {revision!r}; its page lists branches and tags."
         ) from error
+    except LocalTokenNotFoundError as error:
+        raise InputError(f"{repo_id} was to be asked for with a token, and there is none; `hf auth login`.") from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         raise InputError(
-            f"{repo_id} is not (whole) in the cache {constants.HF_HUB_CACHE}, and {hub} "
-            f"{'is not asked in offline mode' if constants.HF_HUB_OFFLINE else 'cannot be reached'}; "
+            f"{repo_id} is not (whole) in the cache, and {hub} cannot be reached or is not asked in offline mode; "
             "get online once, or give a folder."
         ) from error
     except EntryNotFoundError as error:
@@ -150,14 +152,10 @@ def pull(repo_id: str, folder: Path, revision: str | None = None) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def push(
-    folder: Path, repo_id: str, *, private: bool | None = None, token: str | None = None, branch: str = "main"
-) -> str:
-    """Uploads a checkpoint in one commit; makes the repository and the branch where they do not exist.
-
-    Returns the commit's address. Raises `InputError` where the checkpoint cannot be loaded, or the Hub refuses.
-    """
-    load_model(folder)
+def upload(folder: Path, repo_id: str, private: bool | None, token: str | None, branch: str = "main") -> str:
+    """Sends a checkpoint in one commit; makes the repository and the branch where they do not exist."""
+    if not is_repo_id(repo_id):
+        raise InputError(f"{repo_id!r} is no name of a repository; give user/name.")
     operations = [CommitOperationAdd(name, folder / name) for name in FILES if (folder / name).exists()]
     api = HfApi(token=token)
     with told(repo_id, branch):
@@ -168,9 +166,20 @@ def push(
         return api.create_commit(repo_id, operations, commit_message=message, revision=branch).commit_url
 
 
+def push(folder: Path, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:
+    """Uploads a checkpoint to main, in one commit. Returns the commit's address.
+
+    Raises `InputError` where the checkpoint cannot be loaded, or the Hub refuses.
+    """
+    load_model(folder)
+    return upload(folder, repo_id, private, token)
+
+
 def growth_history(folder: Path) -> list[Path]:
     """The checkpoints of a run in the order of its growth steps; raises `InputError` where there is none."""
-    steps = [folder / f"step_{entry['step']}" for entry in read_json(folder / "report.json").get("steps", [])]
+    report = read_json(folder / "report.json")
+    check_schema(report, folder / "report.json")
+    steps = [folder / f"step_{entry['step']}" for entry in report["steps"]]
     if not steps:
         raise InputError(f"{folder} has not finished a growth step yet; go on with --resume first.")
     return steps
@@ -185,5 +194,5 @@ def push_history(folder: Path, repo_id: str, *, private: bool | None = None, tok
     for step in steps:
         load_model(step)
     for number, step in enumerate(steps, 1):
-        push(step, repo_id, private=private, token=token, branch=f"step-{number}")
-    return push(steps[-1], repo_id, private=private, token=token)
+        upload(step, repo_id, private, token, branch=f"step-{number}")
+    return upload(steps[-1], repo_id, private, token)

@@ -68,12 +68,14 @@ def test_the_whole_family_is_there():
 @pytest.mark.parametrize("folder", CHECKPOINTS, ids=lambda path: path.name)
 def test_a_checkpoint_scores_what_its_card_says(folder: Path, test_data):
     model = GrowCLIP.from_pretrained(folder)
-    scores = evaluate(model, test_data(model.about["data"]))
+    data = test_data(model.about["data"])
+    scores = evaluate(model, data)
     measured = scores["zero_shot"] | {"mean": scores["zero_shot_mean"]}
     measured = {f"{name}, top-1": value for name, value in measured.items()} | scores["retrieval"]
     card = card_of(folder)
-    # Another processor may sum in another order: one picture of a thousand may change sides.
-    assert card == pytest.approx(measured, abs=0.0015) and len(card) >= 7
+    # Another processor may sum in another order: one picture of a test may change sides.
+    fewest = min(len(data.retrieval), *(len(task.labels) for task in data.tasks))
+    assert card == pytest.approx(measured, abs=1.5 / fewest) and len(card) >= 7
 
 
 @pytest.mark.parametrize("folder", CHECKPOINTS, ids=lambda path: path.name)

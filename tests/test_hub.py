@@ -256,6 +256,10 @@ def test_pushing_needs_permission_and_a_sound_checkpoint(
     os.truncate(broken / "model.safetensors", 1_000)
     refused(owner.growclip("push", broken, "owner/model"), "is damaged")
     refused(owner.growclip("push", tmp_path / "nowhere", "owner/model"), "nowhere")
+    refused(owner.growclip("push", run / "step_3", "model"), "'model' is no name", "user/name")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "report.json").write_text('{"steps": [1]}')
+    refused(owner.growclip("push", tmp_path / "other", "owner/model"), "no valid schema")
     hub.fault = "rejected"
     refused(owner.growclip("push", run / "step_2", "owner/model"), "refuses", "this commit is rejected")
     hub.fault = "storage full"

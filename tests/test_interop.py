@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -160,7 +161,9 @@ def test_features_of_pictures_and_texts(folder: Path, model: GrowCLIP):
     np.testing.assert_array_equal(features.transform(pictures), expected)
     np.testing.assert_array_equal(features.transform(pairs.captions), embed_texts(model, pairs.captions).numpy())
     assert features.transform([]).shape == (0, 16) and len(features.get_feature_names_out()) == 16
-    for wrong in ([3, 4], pairs.images.astype(float), pairs.images[:, :, :4]):
+    series = pd.Series(pairs.captions, index=range(3, 9))
+    np.testing.assert_array_equal(features.transform(series), features.transform(pairs.captions))
+    for wrong in ([3, 4], ["a", 3], [pictures[0], "a"], pairs.images.astype(float), pairs.images[:, :, :4]):
         with pytest.raises(ValueError, match="must be"):
             features.transform(wrong)
 

@@ -15,14 +15,14 @@ from growclip_lite.architecture import Architecture
 from growclip_lite.evaluate import mean, zero_shot_all
 from growclip_lite.grow import (
     Run,
+    adapted,
     adapting,
     begin_step,
     grow,
     inherit_at,
     last_model,
-    open_space,
     search_config,
-    with_new_words,
+    space_around,
 )
 from growclip_lite.growth_space import GrowthSpace
 from growclip_lite.search import score, scoring_batches, train_supernet
@@ -49,11 +49,8 @@ def search_quality(path: Path, run: Run, members: int, twice: int, key: dict, ab
     step, last = len(report["steps"]), report["steps"][-1]
     old = last_model(run, step - 1).to(run.device)
     _, data = begin_step(run, step, old, {})
-    settings, first = run.train_config(step), adapting(run, step)
-    if first:
-        old = with_new_words(run, step, old, old.tokenizer)
-        fit(old, data, settings, run.seed_of(step), stop=first, title="before the search")
-    space, supernet = open_space(run, step, old)
+    settings, old = run.train_config(step), adapted(run, step, old, data)
+    space, supernet = space_around(run, step, old)
     config = search_config(run, step)
     train_supernet(supernet, space, data, config, run.seed_of(step), "supernet")
     batches = scoring_batches(run.held_out(step, old.tokenizer), config, np.random.default_rng([run.seed_of(step), 3]))
@@ -67,7 +64,7 @@ def search_quality(path: Path, run: Run, members: int, twice: int, key: dict, ab
         searched = score(supernet, architecture, batches)
         begin = time.monotonic()
         model = inherit_at(run, step, old, architecture, old.tokenizer)
-        state = replace(TrainingState.begin(model, settings), iteration=first)
+        state = replace(TrainingState.begin(model, settings), iteration=adapting(run, step))
         fit(model, data, settings, run.seed_of(step) + 500 * repeat, state=state, title=str(architecture))
         seconds = time.monotonic() - begin
         found = {

@@ -316,17 +316,22 @@ for name in ("shape", "kind"):
 # ## Share it: the Hub
 #
 # The folder is complete, so the Hugging Face Hub takes it as it is and shows the card as the model's page. Not
-# run here: it needs the network and, for uploading, an account (`hf auth login`).
+# run here: it needs the network and, for uploading, an account (`hf auth login`). In a shell:
 #
-# ```python
-# model.push_to_hub("your-name/growclip-scenes")
-# model = GrowCLIP.from_pretrained("your-name/growclip-scenes")  # anyone, anywhere; later also offline
-# early = GrowCLIP.from_pretrained("your-name/growclip-scenes", revision="step-2")
+# ```
+# growclip push checkpoints/scenes-laptop your-name/growclip-scenes
+# growclip push runs/demo your-name/growclip-history    # a whole run: branches step-1, step-2, ..., the last is main
 # ```
 #
-# In a shell, `growclip push runs/demo your-name/growclip-scenes` uploads a whole growth history: every growth
-# step becomes a branch, step-1, step-2, ..., and the last one is main. `growclip pull` copies a model into a
-# folder. Give `revision` a commit if a result must stay the same. What is downloaded is compared with its
+# And anyone, anywhere, later also offline:
+#
+# ```python
+# model = GrowCLIP.from_pretrained("your-name/growclip-scenes")
+# early = GrowCLIP.from_pretrained("your-name/growclip-history", revision="step-2")
+# ```
+#
+# (`model.push_to_hub("your-name/mine")` sends a model that is at hand in Python; it knows no report, so its card is a
+# short one.) Give `revision` a commit if a result must stay the same. What is downloaded is compared with its
 # checksum and loaded as strictly as from disk; nothing of it is executed.
 #
 # Other tools take the model, too: `growclip export` writes both encoders for ONNX runtimes, and
