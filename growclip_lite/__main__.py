@@ -11,9 +11,7 @@ from pathlib import Path
 
 from growclip_lite.errors import InputError
 
-PROFILES = (
-    "smoke (seconds, for tests), study, online and late (for many seeds), laptop (minutes on two cores), gpu (one GPU)"
-)
+PROFILES = "smoke (seconds, for tests), study and online (for many seeds), laptop (minutes on two cores), gpu (one GPU)"
 SOURCES = "scenes, emoji, a folder with captions.csv, or tar shards such as 'shards/{000..009}.tar'"
 
 

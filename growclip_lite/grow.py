@@ -38,7 +38,7 @@ from growclip_lite.model import GrowCLIP, new_model
 from growclip_lite.profiles import Profile, get_profile
 from growclip_lite.search import SearchConfig, search
 from growclip_lite.tokenizer import Tokenizer
-from growclip_lite.train import TrainConfig, TrainingSet, TrainingState, cost_of, fit
+from growclip_lite.train import TrainConfig, TrainingSet, cost_of, fit
 
 REPORT_SCHEMA = 1
 
@@ -118,86 +118,49 @@ def inherit_at(run: Run, step: int, old: GrowCLIP, architecture: Architecture, t
     return model
 
 
-def with_new_words(run: Run, step: int, model: GrowCLIP, tokenizer: Tokenizer) -> GrowCLIP:
-    """The same model with fresh embeddings for words that it has not met."""
-    profile = replace(run.profile, operator="corner", momentum=1.0, reading="A")
-    return inherit_at(replace(run, profile=profile), step, model, model.architecture, tokenizer)
-
-
-def adapting(run: Run, step: int) -> int:
-    """Iterations of growth step `step` before its search, in which the old network takes in the new pairs.
-
-    Our reading. Right after new pairs have come every member's loss is that of their new words, and the
-    search would rank members by how fast they learn these instead of by what they can hold.
-    """
-    return 0 if step == 1 else round(run.profile.adapt_share * run.train_config(step).iterations)
-
-
-def adapted(run: Run, step: int, old: GrowCLIP, data: TrainingSet) -> GrowCLIP:
-    """What the search of growth step `step` starts from; `grow_step` does the same, but can be interrupted."""
-    if not (stop := adapting(run, step)):
-        return old
-    model = with_new_words(run, step, old, old.tokenizer)
-    fit(model, data, run.train_config(step), run.seed_of(step), stop=stop, title=f"step {step}: before the search")
-    return model
-
-
 def open_space(run: Run, step: int, old: GrowCLIP) -> tuple[GrowthSpace, GrowCLIP]:
     """The growth space of a step, and its supernet, which inherits from `old`. The tokenizer of `old` grows."""
-    grow_tokenizer(run, old.tokenizer, step)
-    return space_around(run, step, old)
-
-
-def space_around(run: Run, step: int, old: GrowCLIP) -> tuple[GrowthSpace, GrowCLIP]:
-    """The same where the tokenizer of `old` has learnt the step's words already."""
-    config = replace(old.config, vocab_size=old.tokenizer.vocab_size)
+    tokenizer = grow_tokenizer(run, old.tokenizer, step)
+    config = replace(old.config, vocab_size=tokenizer.vocab_size)
     ratio = run.samples(step) / run.samples(step - 1)
     space = GrowthSpace.at_step(old.architecture, config, ratio, run.profile.budget_power)
-    return space, inherit_at(run, step, old, space.largest, old.tokenizer)
+    return space, inherit_at(run, step, old, space.largest, tokenizer)
 
 
 def search_config(run: Run, step: int) -> SearchConfig:
     """A brief training of the supernet, then so many scored members."""
     p, training = run.profile, run.train_config(step)
     brief = max(round(training.iterations * p.search_share), 1)
-    rate = training.learning_rate * p.search_rate
-    training = replace(training, iterations=brief, learning_rate=rate, warmup=5, ema_decay=0.0)
-    return SearchConfig(training, p.random_members, p.evaluations, p.scoring_pairs, p.tolerance)
+    training = replace(training, iterations=brief, warmup=5, ema_decay=0.0)
+    return SearchConfig(training, p.random_members, p.evaluations, p.scoring_pairs)
 
 
 def begin_step(
     run: Run, step: int, old: GrowCLIP | None, phases: dict[str, float]
-) -> tuple[GrowCLIP, TrainingSet]:  # fmt: skip
-    """The model before growing, and the step's data, whose words `old.tokenizer` learns.
+) -> tuple[GrowCLIP, TrainingSet, dict | None]:
+    """The model that step `step` starts training with, its data, and the report of the search that chose it.
 
-    The first step starts small and at random.
+    The first step starts small and at random. Every later one inherits into the supernet, trains it
+    briefly and keeps the slice of the winner, so that the search's training is not lost.
     """
-    with timed(phases, "data"):
-        tokenizer = grow_tokenizer(run, old and old.tokenizer, step)
-        data = run.training_set(step, tokenizer)
-    return old or new_model(run.profile.start, run.model_config(tokenizer), run.seed_of(step), tokenizer), data
-
-
-def search_step(
-    run: Run, step: int, old: GrowCLIP, data: TrainingSet, phases: dict[str, float]
-) -> tuple[GrowCLIP, dict]:
-    """The grown model, which goes on training, and the report of the search that chose it.
-
-    The supernet inherits from `old`, whose tokenizer knows the step's words, and is trained briefly; the
-    slice of the winner is kept, so that the search's training is not lost.
-    """
+    seed = run.seed_of(step)
+    if old is None:
+        with timed(phases, "data"):
+            tokenizer = grow_tokenizer(run, None, step)
+            data = run.training_set(step, tokenizer)
+        return new_model(run.profile.start, run.model_config(tokenizer), seed, tokenizer), data, None
     with timed(phases, "inherit"):
-        space, supernet = space_around(run, step, old)
+        space, supernet = open_space(run, step, old)
     with timed(phases, "data"):
-        held_out = run.held_out(step, supernet.tokenizer)
+        data, held_out = run.training_set(step, supernet.tokenizer), run.held_out(step, supernet.tokenizer)
     with timed(phases, "search"):
         title = f"step {step}: search"
-        found = search(supernet, space, data, held_out, search_config(run, step), run.seed_of(step), title)
+        found = search(supernet, space, data, held_out, search_config(run, step), seed, title)
     report = {
         "space_size": found.space_size, "evaluated": len(found.ranking), "flops": found.flops,
         "ranking": [score.to_dict() for score in found.ranking],
     }  # fmt: skip
-    return found.model, report
+    return found.model, data, report
 
 
 @contextmanager
@@ -209,49 +172,35 @@ def timed(phases: dict[str, float], name: str) -> Iterator[None]:
 
 def grow_step(run: Run, step: int, old: GrowCLIP | None, history: list[dict]) -> tuple[GrowCLIP, dict]:
     """One growth step; returns the model to inherit from next, and the step's part of the report."""
-    path, config, before_search = run.out / "training.safetensors", run.train_config(step), adapting(run, step)
+    path, phases = run.out / "training.safetensors", {}
     about = read_about(path)
     if about is not None and about["step"] == step:
-        model, data, found, phases = resume_step(run, about)
-        state = load_training(path, model.to(run.device), config)
+        model, data, found, phases = resume_step(run, about, path)
     else:
-        phases, found, state = {}, None, None
-        model, data = begin_step(run, step, old, phases)
+        model, data, found = begin_step(run, step, old, phases)
+    model.to(run.device).compute_dtype = run.precision
+    config = run.train_config(step)
+    facts = {"step": step, "architecture": model.architecture.to_dict(), "search": found, "model": vars(model.config)}
+    begin, before = time.monotonic(), phases.get("train", 0.0)
 
-    def train(model: GrowCLIP, state: TrainingState | None, stop: int | None = None) -> TrainingState:
-        model.to(run.device).compute_dtype = run.precision
-        facts = {"step": step, "architecture": model.architecture.to_dict(), "search": found}
-        begin, before = time.monotonic(), phases.get("train", 0.0)
+    def spent() -> float:
+        return before + time.monotonic() - begin
 
-        def save(state: TrainingState) -> None:
-            phases["train"] = before + time.monotonic() - begin
-            save_training(path, model, state, facts | {"model": vars(model.config), "phases": phases})
+    def save(state) -> None:
+        save_training(path, model, state, facts | {"phases": phases | {"train": spent()}})
 
-        title = f"step {step}: training"
-        state = fit(model, data, config, run.seed_of(step), state=state, save=save, stop=stop, title=title)
-        save(state)
-        return state
-
-    if step > 1 and found is None:
-        if before_search:
-            model = with_new_words(run, step, model, model.tokenizer) if state is None else model
-            records = train(model, state, stop=before_search).records
-        model, found = search_step(run, step, model, data, phases)
-        if before_search:
-            state = TrainingState.begin(model.to(run.device), config)
-            state.iteration, state.records = before_search, records
-    state = train(model, state)
+    state = load_training(path, model, config) if about and about["step"] == step else None
+    state = fit(model, data, config, run.seed_of(step), state=state, save=save, title=f"step {step}: training")
+    phases["train"] = spent()
+    save(state)
     model.compute_dtype = torch.float32  # as it will be loaded: a checkpoint must score what its report says
     with timed(phases, "evaluate"):
         scores = evaluate(model, run.stream)
         known = [mean(zero_shot_all(model, tasks)) for tasks in run.stream.step_tasks[:step] if tasks]
     rows = [row["known_concepts"] for row in history] + [known]
-    cost = cost_of(model, data, replace(config, iterations=config.iterations - before_search))
-    if before_search:
-        cost += cost_of(old, data, replace(config, iterations=before_search))
     entry = {
         "step": step, "samples_total": run.samples(step), "architecture": model.architecture.to_dict(),
-        "parameters": count_parameters(model.architecture, model.config), "train_flops": cost,
+        "parameters": count_parameters(model.architecture, model.config), "train_flops": cost_of(model, data, config),
         "search": found or {"space_size": 1, "evaluated": 0, "flops": 0, "ranking": []},
         **scores, "known_concepts": known, "forgetting": forgetting(rows) if known else [],
         "seconds": round(sum(phases.values()), 2), "phases": {name: round(s, 2) for name, s in phases.items()},
@@ -274,7 +223,7 @@ def write_metrics(path: Path, step: int, records: list[dict]) -> None:
     write_atomically(path, lambda partial: partial.write_text("\n".join(lines) + "\n", encoding="utf-8"))
 
 
-def resume_step(run: Run, about: dict) -> tuple[GrowCLIP, TrainingSet, dict | None, dict]:
+def resume_step(run: Run, about: dict, path: Path) -> tuple[GrowCLIP, TrainingSet, dict | None, dict]:
     """An empty model of the interrupted step's architecture, which `load_training` fills; data, search, phases."""
     with timed(about["phases"], "data"):
         tokenizer = tokenizer_at(run, about["step"])
@@ -345,7 +294,7 @@ def start_report(run: Run, resume: bool) -> dict:
                 raise InputError(f"{run.out} holds a run with another {words}; give the same one, or another folder.")
         for leftover in run.out.glob(".*-*"):  # of a write that was killed
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-        return old
+        return report | old
     write_json(path, report)
     return report
 

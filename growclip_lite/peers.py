@@ -11,9 +11,10 @@ import torch
 
 from growclip_lite.architecture import Architecture, count_parameters, training_flops
 from growclip_lite.continual import Method, Teachers
-from growclip_lite.grow import Run, grow_tokenizer, inherit_at, search_config, tokenizer_at, with_new_words
+from growclip_lite.grow import Run, grow_tokenizer, inherit_at, search_config, tokenizer_at
 from growclip_lite.model import GrowCLIP, new_model
 from growclip_lite.search import score, scoring_batches
+from growclip_lite.tokenizer import Tokenizer
 from growclip_lite.train import ANNEALED, Penalty, TrainConfig, TrainingSet, TrainingState, cost_of, fit
 
 
@@ -100,6 +101,12 @@ def follow(
         trail.scores.append(score(model, step))
         trail.model, first = model, first or copy.deepcopy(model)
     return trail
+
+
+def with_new_words(run: Run, step: int, model: GrowCLIP, tokenizer: Tokenizer) -> GrowCLIP:
+    """The same model with fresh embeddings for words that it has not met."""
+    profile = replace(run.profile, operator="corner", momentum=1.0, reading="A")
+    return inherit_at(replace(run, profile=profile), step, model, model.architecture, tokenizer)
 
 
 def train_by(

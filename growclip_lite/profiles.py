@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 from growclip_lite.architecture import Architecture
 from growclip_lite.errors import InputError
-from growclip_lite.search import TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -17,8 +16,7 @@ class Profile:
     `kinds` named kinds in the end; `wrong_captions` share of wrong captions; `validation_pairs` per
     growth step. Training: `iterations` in all growth steps together, of `batch_size` pairs each,
     shared out in proportion to |D_t| ** `share_power`. Search: see `GrowthSpace.at_step` and
-    `SearchConfig`; the supernet is trained for `search_share` of the step's iterations, at `search_rate`
-    of the learning rate, after the old network has spent `adapt_share` of them on the new pairs.
+    `SearchConfig`; the supernet is trained for `search_share` of the step's iterations.
     Inheriting: `momentum`, `reading` (A or B) and `operator`, see `inherit`. `replay` False trains
     every step on its new pairs only.
     """
@@ -46,9 +44,6 @@ class Profile:
     random_members: int
     evaluations: int
     scoring_pairs: int
-    search_rate: float = 1.0
-    adapt_share: float = 0.0
-    tolerance: float = TOLERANCE
     momentum: float = 1.0
     reading: str = "A"
     operator: str = "corner"
@@ -73,13 +68,6 @@ ONLINE = replace(
     STUDY, name="online", start=Architecture(1, 1, 1, 1, 1, 1), iterations=1_900, share_power=0.0, budget_power=0.75,
 )  # fmt: skip
 
-# The same with a search that comes late: half-way through the growth step, when the old network has taken in the
-# new pairs, and from a wider start by smaller growth.
-LATE = replace(
-    ONLINE, name="late", start=Architecture(1, 2, 1, 1, 1, 1), budget_power=0.4, search_rate=0.15, adapt_share=0.5,
-    tolerance=0.0,
-)  # fmt: skip
-
 SMOKE = replace(
     LAPTOP, name="smoke", growth_steps=3, scene_pairs=(300, 600, 1_000), kinds=24,
     validation_pairs=64, retrieval_pairs=100, task_pictures=48,
@@ -94,7 +82,7 @@ GPU = replace(
 )  # fmt: skip
 
 
-PROFILES = {profile.name: profile for profile in (SMOKE, STUDY, ONLINE, LATE, LAPTOP, GPU)}
+PROFILES = {profile.name: profile for profile in (SMOKE, STUDY, ONLINE, LAPTOP, GPU)}
 
 
 def get_profile(name: str) -> Profile:

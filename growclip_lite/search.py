@@ -41,14 +41,12 @@ TOLERANCE = 0.02  # trainings of one and the same member deviate by 1.6 % (resul
 @dataclass(frozen=True)
 class SearchConfig:
     """`train` are the supernet's settings; every iteration trains the largest, the smallest and
-    `random_members` further members. At most `evaluations` members are scored, on `scoring_pairs`;
-    those within `tolerance` of the lowest loss are ties."""
+    `random_members` further members. At most `evaluations` members are scored, on `scoring_pairs`."""
 
     train: TrainConfig
     random_members: int
     evaluations: int
     scoring_pairs: int
-    tolerance: float = TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -219,4 +217,4 @@ def search(
             )
         flops += sum(len(ids) for _, _, ids in batches) * scores[-1].flops
     ranking = sorted(scores, key=lambda s: (s.loss, s.flops))
-    return SearchResult(extract(supernet, select(scores, config.tolerance).architecture), ranking, flops, len(space))
+    return SearchResult(extract(supernet, select(scores).architecture), ranking, flops, len(space))

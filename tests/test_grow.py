@@ -17,7 +17,6 @@ from tiny import THINGS, files_of, tiny_profile, tiny_stream, weights_equal, wit
 from growclip_lite import Architecture, GrowCLIP, evaluate, train
 from growclip_lite import grow as grow_function
 from growclip_lite.architecture import count_parameters, training_flops
-from growclip_lite.checkpoint import load_model
 from growclip_lite.data.stream import Pairs
 from growclip_lite.devices import fast_dtype
 from growclip_lite.errors import InputError
@@ -160,15 +159,6 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, name: str, call: int, after: b
     monkeypatch.setattr(grow_module, name, hook)
 
 
-def interrupt_and_resume(profile, out: Path, monkeypatch, name: str, call: int, after: bool) -> None:
-    with monkeypatch.context() as patch:
-        interrupt_at(patch, name, call, after)
-        with pytest.raises(KeyboardInterrupt):
-            grow_function(tiny_stream(), profile, out, seed=SEED)
-    assert len(json.loads((out / "report.json").read_text())["steps"]) < 3
-    grow_function(tiny_stream(), profile, out, seed=SEED, resume=True)
-
-
 @pytest.mark.parametrize(
     ("name", "call", "after"),
     [
@@ -186,8 +176,14 @@ def interrupt_and_resume(profile, out: Path, monkeypatch, name: str, call: int, 
 def test_resumed_equals_uninterrupted(
     tiny_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saves_often, name: str, call: int, after: bool
 ):
-    interrupt_and_resume(tiny_profile(), tmp_path / "run", monkeypatch, name, call, after)
-    assert same_run(tmp_path / "run", tiny_run[1])
+    _, whole = tiny_run
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, name, call, after)
+        with pytest.raises(KeyboardInterrupt):
+            grow_function(tiny_stream(), tiny_profile(), tmp_path / "run", seed=SEED)
+    assert len(json.loads((tmp_path / "run" / "report.json").read_text())["steps"]) < 3
+    grow_function(tiny_stream(), tiny_profile(), tmp_path / "run", seed=SEED, resume=True)
+    assert same_run(tmp_path / "run", whole)
 
 
 def test_resuming_again_and_again_gives_the_same_run(tiny_run, tmp_path: Path, monkeypatch, saves_often):
@@ -213,53 +209,6 @@ def test_the_average_of_reading_b_is_resumed_too(tmp_path: Path, monkeypatch, sa
             grow_function(tiny_stream(), profile, tmp_path / "run", seed=0)
     grow_function(tiny_stream(), profile, tmp_path / "run", seed=0, resume=True)
     assert same_run(tmp_path / "run", tmp_path / "whole")
-
-
-# ---- taking in the new pairs before the search
-
-
-ADAPTING = tiny_profile(adapt_share=0.5, search_rate=0.2, tolerance=0.0)
-
-
-@pytest.fixture(scope="module")
-def adapting_run(tmp_path_factory: pytest.TempPathFactory):
-    out = tmp_path_factory.mktemp("adapting") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "RECORD_EVERY", 2)
-        report = grow_function(tiny_stream(), ADAPTING, out, seed=SEED)
-    return report, out
-
-
-@pytest.mark.parametrize(
-    ("name", "call", "after"),
-    [
-        pytest.param("save_training", 4, True, id="second step, before the search"),
-        pytest.param("fit", 2, False, id="second step, before all training"),
-        pytest.param("search", 1, False, id="second step, in the search"),
-        pytest.param("search", 2, True, id="third step, after the search"),
-        pytest.param("save_training", 6, True, id="second step, after the search"),
-        pytest.param("evaluate", 3, False, id="third step, in evaluation"),
-    ],
-)
-def test_an_adapting_run_is_resumed(
-    adapting_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saves_often, name: str, call: int, after: bool
-):
-    interrupt_and_resume(ADAPTING, tmp_path / "run", monkeypatch, name, call, after)
-    assert same_run(tmp_path / "run", adapting_run[1])
-
-
-def test_the_old_network_takes_in_the_new_pairs_before_the_search(adapting_run, tmp_path: Path):
-    report, out = adapting_run
-    run = grow_module.Run(tiny_stream(), ADAPTING, SEED, tmp_path, "cpu")
-    assert grow_module.adapting(run, 1) == 0
-    for step in (2, 3):
-        before, after = (load_model(out / f"step_{s}") for s in (step - 1, step))
-        first, whole = grow_module.adapting(run, step), run.train_config(step).iterations
-        small, large = (training_flops(model.architecture, model.config, 16) for model in (before, after))
-        entry = report["steps"][step - 1]
-        assert 0 < first < whole and entry["train_flops"] == first * small + (whole - first) * large
-        best = min(entry["search"]["ranking"], key=lambda found: found["loss"])
-        assert best["architecture"] == entry["architecture"], "without a tolerance the lowest loss wins"
 
 
 KILLED = """
@@ -385,10 +334,10 @@ def test_neither_training_nor_search_looks_at_test_data(tmp_path: Path):
     stream = tiny_stream(2)
     stream.retrieval = stream.tasks = stream.step_tasks = stream.validation_tasks = TestData()
     run = grow_module.Run(stream, tiny_profile(iterations=4), 0, tmp_path, "cpu")
-    first, data = grow_module.begin_step(run, 1, None, {})
-    train.fit(first, data, run.train_config(1), seed=0)
-    _, data = grow_module.begin_step(run, 2, first, {})
-    _, found = grow_module.search_step(run, 2, first, data, {})
+    first, _, found = grow_module.begin_step(run, 1, None, {})
+    assert found is None
+    train.fit(first, run.training_set(1, first.tokenizer), run.train_config(1), seed=0)
+    _, _, found = grow_module.begin_step(run, 2, first, {})
     assert found["evaluated"] > 0
     with pytest.raises(AssertionError, match="were looked at"):
         evaluate(first, stream)

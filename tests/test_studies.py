@@ -333,6 +333,22 @@ def test_readmes_words_on_the_demo_are_those_of_its_report():
     assert report["seconds"] < 300 and overhead < 0.25
 
 
+def test_what_is_told_of_the_late_search_was_measured():
+    words = " ".join((ROOT / "results" / "README.md").read_text(encoding="utf-8").split())
+    members = table("late_search.csv").query("member")
+    for column, told in (("search_loss", "-0.20 and -0.47 at once"), ("late_search_loss", "+0.20 and -0.07 late")):
+        taus = [
+            scipy.stats.kendalltau(rows[column], rows["trained_loss"]).statistic for _, rows in members.groupby("seed")
+        ]
+        sign = "+" if "+" in told else ""
+        assert " and ".join(f"{tau:{sign}.2f}" for tau in taus) in told and told in words
+    grown = table("late.csv").query("method == 'growclip'")["zero_shot_mean"]
+    fixed = table("late.csv").query("method != 'growclip'")
+    assert f"{grown.mean():.3f} ± {grown.std():.3f} with 17.0 TFLOPs over five seeds" in words and len(grown) == 5
+    same = table("late.csv").query("method == 'growclip' and seed == @fixed.seed.iloc[0]")["zero_shot_mean"].iloc[0]
+    assert f"had {fixed['zero_shot_mean'].iloc[0]:.3f} against {same:.3f}" in words and len(fixed) == 1
+
+
 def test_committed_rows_have_their_provenance():
     for path in (ROOT / "results").glob("*.csv"):
         rows = table(path.name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,21 +12,11 @@ from tqdm.auto import tqdm
 
 from growclip_lite.architecture import Architecture
 from growclip_lite.evaluate import mean, zero_shot_all
-from growclip_lite.grow import (
-    Run,
-    adapted,
-    adapting,
-    begin_step,
-    grow,
-    inherit_at,
-    last_model,
-    search_config,
-    space_around,
-)
+from growclip_lite.grow import Run, grow, inherit_at, last_model, open_space, search_config
 from growclip_lite.growth_space import GrowthSpace
 from growclip_lite.search import score, scoring_batches, train_supernet
 from growclip_lite.studies.table import add_row, done
-from growclip_lite.train import TrainingState, fit
+from growclip_lite.train import fit
 
 
 def drawn(space: GrowthSpace, members: int, seed: int) -> list[Architecture]:
@@ -40,18 +29,16 @@ def search_quality(path: Path, run: Run, members: int, twice: int, key: dict, ab
     """Adds a row per member of the last growth step: its score in the search, and its score after training it alone.
 
     The space itself is small (its members cost about the same), so the slices are drawn from all that
-    lies between base and supernet; `member` says which are in the space. All inherit from the model that
-    the search starts from, and see the same batches, iterations and schedule. The first members are trained
-    a second time (`repeat` 1) with batches in another order: what a training itself leaves to chance.
+    lies between base and supernet; `member` says which are in the space. All inherit from the same
+    model and see the same batches, iterations and schedule. The first members are trained a second time
+    (`repeat` 1) with batches in another order: what a training itself leaves to chance.
     """
     seed = run.seed
     report = grow(run.stream, run.profile, run.out, seed=seed, resume=True)
     step, last = len(report["steps"]), report["steps"][-1]
     old = last_model(run, step - 1).to(run.device)
-    _, data = begin_step(run, step, old, {})
-    settings, old = run.train_config(step), adapted(run, step, old, data)
-    space, supernet = space_around(run, step, old)
-    config = search_config(run, step)
+    space, supernet = open_space(run, step, old)
+    config, data = search_config(run, step), run.training_set(step, old.tokenizer)
     train_supernet(supernet, space, data, config, run.seed_of(step), "supernet")
     batches = scoring_batches(run.held_out(step, old.tokenizer), config, np.random.default_rng([run.seed_of(step), 3]))
     around = GrowthSpace(space.base, space.reach, 0.0, math.inf, space.config)
@@ -64,8 +51,7 @@ def search_quality(path: Path, run: Run, members: int, twice: int, key: dict, ab
         searched = score(supernet, architecture, batches)
         begin = time.monotonic()
         model = inherit_at(run, step, old, architecture, old.tokenizer)
-        state = replace(TrainingState.begin(model, settings), iteration=adapting(run, step))
-        fit(model, data, settings, run.seed_of(step) + 500 * repeat, state=state, title=str(architecture))
+        fit(model, data, run.train_config(step), run.seed_of(step) + 500 * repeat, title=str(architecture))
         seconds = time.monotonic() - begin
         found = {
             "member": architecture in space, "flops": searched.flops, "search_loss": searched.loss,

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from growclip_lite.architecture import Architecture, ModelConfig, forward_flops
-from growclip_lite.grow import Run, adapted, begin_step, search_step
+from growclip_lite.grow import Run, begin_step
 from growclip_lite.growth_space import GrowthSpace
 from growclip_lite.model import GrowCLIP
 from growclip_lite.peers import follow, grow_once, train_fixed
@@ -72,8 +72,7 @@ def rivals(space: GrowthSpace, seed: int) -> dict[str, Architecture]:
 def search_job(run: Run, iterations: int) -> dict:
     """What the search chooses when the second step's pairs have come."""
     old, _ = train_fixed(run, run.profile.start, 1, iterations, "before growth")
-    _, data = begin_step(run, 2, old, {})
-    model, report = search_step(run, 2, adapted(run, 2, old, data), data, {})
+    model, _, report = begin_step(run, 2, old, {})
     chosen, base, config = model.architecture, old.architecture, model.config
     added = {}
     for side, names in SIDES.items():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from growclip_lite.errors import InputError
-from growclip_lite.profiles import LAPTOP, LATE, ONLINE, STUDY, Profile
+from growclip_lite.profiles import LAPTOP, ONLINE, STUDY, Profile
 from growclip_lite.studies import capacity, ceilings, choice, continual, dimensions, growers, growing, momentum, sharing
 from growclip_lite.studies.figures import (
     capacity_figure,
@@ -90,7 +90,7 @@ class Stage:
 
 CIFAR = "data/cifar10"
 REPRODUCE = (
-    Stage("growth", "scenes", ONLINE, 10), Stage("growers", "scenes", ONLINE, 10), Stage("growth", "scenes", LATE, 5),
+    Stage("growth", "scenes", ONLINE, 10), Stage("growers", "scenes", ONLINE, 10),
     Stage("growth", "scenes", STUDY, 5), Stage("growers", "scenes", STUDY, 5),
     Stage("momentum", "scenes", STUDY, 5), Stage("dimensions", "scenes", STUDY, 5),
     Stage("sharing", "scenes", STUDY, 5), Stage("choice", "scenes", STUDY, 10), Stage("continual", "scenes", STUDY, 5),

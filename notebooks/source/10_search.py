@@ -352,11 +352,6 @@ show(
 # inherited, the more units the more. There is no time to make up for it. So the search prefers what adds
 # least. This is one reason why the space has a floor (07), and why near losses count as ties. What is left of the
 # search's advice is weak, and we do not claim more.
-#
-# There is a second explanation: right after new pairs have come, every loss is mostly that of words never seen
-# before, and a brief training ranks members by how fast they learn these. Profile `late` is built on it. There the
-# old network first takes in the new pairs for half of the growth step; then comes the search, at a lower rate and
-# without ties. What that is worth stands in 13.
 
 # %% [markdown]
 # ## Which one under which budget?
