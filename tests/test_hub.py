@@ -43,8 +43,21 @@ def run(tiny_run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+# Runs one command line after another, as starting Python anew for each would take most of the tests' time.
+WORKER = """
+import contextlib, io, json, sys
+from growclip_lite.__main__ import main
+
+for line in sys.stdin:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main(json.loads(line))
+    print(json.dumps([status, out.getvalue(), err.getvalue()]), flush=True)
+"""
+
+
 class User:
-    """Somebody at another machine: a process of their own, with their token and their cache."""
+    """Somebody at another machine: processes of their own, with their token and their cache."""
 
     def __init__(self, hub: Hub, home: Path, token: str | None) -> None:
         self.hub, self.home = hub, home
@@ -54,17 +67,30 @@ class User:
         }  # fmt: skip
         if token:
             self.environment["HF_TOKEN"] = token
+        self.workers: dict[str, subprocess.Popen] = {}
 
-    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [sys.executable, *command], env=self.environment | environment, capture_output=True, text=True, timeout=300
-        )
+    def growclip(self, *arguments: object, offline: str = "0") -> subprocess.CompletedProcess:
+        """The command line, with or without `HF_HUB_OFFLINE`."""
+        if offline not in self.workers:
+            command, pipe = [sys.executable, "-c", WORKER], subprocess.PIPE
+            environment = self.environment | {"HF_HUB_OFFLINE": offline}
+            self.workers[offline] = subprocess.Popen(
+                command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment
+            )
+        worker, command = self.workers[offline], [str(argument) for argument in arguments]
+        worker.stdin.write(json.dumps(command) + "\n")
+        worker.stdin.flush()
+        if not (answer := worker.stdout.readline()):  # an exception that nobody has caught
+            return subprocess.CompletedProcess(command, 1, "", self.workers.pop(offline).communicate()[1])
+        return subprocess.CompletedProcess(command, *json.loads(answer))
 
-    def growclip(self, *arguments: object, **environment: str) -> subprocess.CompletedProcess:
-        return self.run("-m", "growclip_lite", *map(str, arguments), **environment)
+    def python(self, code: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-c", code]
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=300)
 
-    def python(self, code: str, **environment: str) -> subprocess.CompletedProcess:
-        return self.run("-c", code, **environment)
+    def leave(self) -> None:
+        for worker in self.workers.values():
+            worker.communicate()
 
     def cached(self) -> list[str]:
         """Whole files of weights in the cache: by content, as blobs, and by name, as links."""
@@ -74,14 +100,25 @@ class User:
         ]
 
 
-@pytest.fixture
-def owner(hub: Hub, tmp_path: Path) -> User:
-    return User(hub, tmp_path / "owner", OWNER)
+def user(hub: Hub, home: Path, token: str | None) -> Iterator[User]:
+    someone = User(hub, home, token)
+    yield someone
+    someone.leave()
 
 
 @pytest.fixture
-def reader(hub: Hub, tmp_path: Path) -> User:
-    return User(hub, tmp_path / "reader", READER)
+def owner(hub: Hub, tmp_path: Path) -> Iterator[User]:
+    yield from user(hub, tmp_path / "owner", OWNER)
+
+
+@pytest.fixture
+def reader(hub: Hub, tmp_path: Path) -> Iterator[User]:
+    yield from user(hub, tmp_path / "reader", READER)
+
+
+@pytest.fixture
+def nobody(hub: Hub, tmp_path: Path) -> Iterator[User]:
+    yield from user(hub, tmp_path / "nobody", None)
 
 
 def refused(result: subprocess.CompletedProcess, *words: str) -> None:
@@ -170,12 +207,10 @@ def test_saving_keeps_what_else_is_in_the_folder(tmp_path: Path):
 
 def test_what_was_loaded_once_is_there_offline(hub: Hub, reader: User, run: Path, tmp_path: Path):
     put(hub, run / "step_3")
-    refused(
-        reader.growclip("pull", "owner/model", tmp_path / "a", HF_HUB_OFFLINE="1"), "offline mode", "get online once"
-    )
+    refused(reader.growclip("pull", "owner/model", tmp_path / "a", offline="1"), "offline mode", "get online once")
     assert reader.growclip("pull", "owner/model", tmp_path / "b").returncode == 0
     before = len(hub.requests)
-    assert reader.growclip("pull", "owner/model", tmp_path / "c", HF_HUB_OFFLINE="1").returncode == 0
+    assert reader.growclip("pull", "owner/model", tmp_path / "c", offline="1").returncode == 0
     code = "from growclip_lite import GrowCLIP; GrowCLIP.from_pretrained('owner/model', local_files_only=True)"
     assert reader.python(code).returncode == 0
     assert len(hub.requests) == before, "offline, nothing is asked"
@@ -192,7 +227,7 @@ def test_a_download_that_breaks_off_leaves_nothing(hub: Hub, reader: User, run: 
     hub.fault = "truncated"
     refused(reader.growclip("pull", "owner/model", tmp_path / "mine"), "try again")
     assert not (tmp_path / "mine").exists() and not reader.cached()
-    refused(reader.growclip("pull", "owner/model", tmp_path / "mine", HF_HUB_OFFLINE="1"), "not (whole) in the cache")
+    refused(reader.growclip("pull", "owner/model", tmp_path / "mine", offline="1"), "not (whole) in the cache")
     hub.fault = None
     assert reader.growclip("pull", "owner/model", tmp_path / "mine").returncode == 0
     assert files_of(tmp_path / "mine") == files_of(run / "step_3")
@@ -245,12 +280,11 @@ def test_what_is_not_there(hub: Hub, reader: User, run: Path, tmp_path: Path):
 
 
 def test_pushing_needs_permission_and_a_sound_checkpoint(
-    hub: Hub, owner: User, reader: User, run: Path, tmp_path: Path
+    hub: Hub, owner: User, reader: User, nobody: User, run: Path, tmp_path: Path
 ):
     repository = put(hub, run / "step_3")
     before = repository.branches["main"]
     refused(reader.growclip("push", run / "step_3", "owner/new"), "no permission for owner/new", "403", "hf auth login")
-    nobody = User(hub, tmp_path / "nobody", None)
     refused(nobody.growclip("push", run / "step_3", "owner/new"), "owner/new", "hf auth login")
     broken = shutil.copytree(run / "step_3", tmp_path / "broken")
     os.truncate(broken / "model.safetensors", 1_000)
