@@ -16,7 +16,7 @@ from matplotlib.animation import FuncAnimation, PillowWriter
 from growclip_lite import GrowCLIP, load_stream
 from growclip_lite.data.emoji import KINDS
 from growclip_lite.data.stream import Pairs, Stream
-from growclip_lite.evaluate import embed_images, embed_texts, ensemble
+from growclip_lite.evaluate import embed_images, embed_texts, ensemble, shares
 from growclip_lite.plots import COLOURS, GREY, draw_architecture, plt
 
 HERE = Path(__file__).resolve().parent
@@ -43,8 +43,7 @@ QUERIES = ("a big yellow circle on grass", "a blue star at night", "two things i
 def shares_of(model: GrowCLIP, images: np.ndarray, labels: list[str]) -> np.ndarray:
     """(M, C): how the model shares out 1 among the labels."""
     classes = ensemble(model, [[template.format(label) for template in TEMPLATES] for label in labels])
-    scale = model.logit_scale.exp().detach()
-    return (scale * embed_images(model, images) @ classes.T).softmax(1).numpy()
+    return shares(model, images, classes).numpy()
 
 
 def test_pictures(stream: Stream) -> np.ndarray:

@@ -92,7 +92,7 @@ def run_classify(args: argparse.Namespace) -> None:
 
     from growclip_lite import GrowCLIP
     from growclip_lite.data.pictures import read_picture
-    from growclip_lite.evaluate import embed_images, ensemble
+    from growclip_lite.evaluate import ensemble, shares
 
     labels = [label.strip() for label in args.labels.split(",") if label.strip()]
     if len(set(labels)) < 2:
@@ -105,10 +105,9 @@ def run_classify(args: argparse.Namespace) -> None:
             pixels = read_picture(name, model.config.image_size)
         except (OSError, ValueError) as error:
             raise InputError(f"{name} cannot be read as a picture: {error}.") from error
-        similarity = embed_images(model, pixels[None])[0] @ classes.T
-        shares = (model.logit_scale.exp().detach() * similarity).softmax(-1)
-        best = torch.argsort(shares, descending=True)
-        print(f"{name}: " + ", ".join(f"{labels[i]} {shares[i]:.0%}" for i in best[: args.top]))
+        found = shares(model, pixels[None], classes)[0]
+        best = torch.argsort(found, descending=True)
+        print(f"{name}: " + ", ".join(f"{labels[i]} {found[i]:.0%}" for i in best[: args.top]))
 
 
 def run_find(args: argparse.Namespace) -> None:

@@ -40,6 +40,12 @@ def ensemble(model: GrowCLIP, classes: Sequence[Sequence[str]]) -> Tensor:
     return torch.nn.functional.normalize(torch.stack([part.mean(0) for part in parts]), dim=-1)
 
 
+def shares(model: GrowCLIP, images: np.ndarray, classes: Tensor) -> Tensor:
+    """(M, C): how the model shares out 1 among `classes` (C, E), for every picture of `images` (M, 3, S, S) uint8."""
+    similarity = embed_images(model, images) @ classes.T
+    return (model.logit_scale.exp().item() * similarity).softmax(1)
+
+
 def zero_shot(model: GrowCLIP, task: Task) -> float:
     """Top-1 accuracy in [0, 1]."""
     images = embed_images(model, task.images)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 from hub_server import card_errors
 from huggingface_hub import ModelCard
+from tiny import CIFAR10
 
 from growclip_lite import GrowCLIP, evaluate, load_stream
 from growclip_lite.architecture import count_parameters
@@ -21,7 +21,6 @@ from growclip_lite.hub import FILES
 
 ROOT = Path(__file__).resolve().parent.parent
 CHECKPOINTS = sorted(path.parent for path in (ROOT / "checkpoints").glob("*/config.json"))
-CIFAR10 = Path(os.environ.get("GROWCLIP_DATA", ROOT.parent / "shared" / "data")) / "cifar10-jpeg.tar.xz"
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tiny import CIFAR10
 
 from growclip_lite import torchvision_fix
 from growclip_lite.data import emoji
@@ -24,7 +25,6 @@ from growclip_lite.data.shards import load_shards
 from growclip_lite.errors import InputError
 
 REPOSITORY = Path(__file__).parent.parent
-CIFAR10 = Path(os.environ.get("GROWCLIP_DATA", REPOSITORY.parent / "shared" / "data")) / "cifar10-jpeg.tar.xz"
 SIZE = 8
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from growclip_lite.model import GrowCLIP, new_model
 from growclip_lite.profiles import Profile, get_profile
 from growclip_lite.tokenizer import Tokenizer
 
+ROOT = Path(__file__).resolve().parent.parent
+CIFAR10 = Path(os.environ.get("GROWCLIP_DATA", ROOT.parent / "shared" / "data")) / "cifar10-jpeg.tar.xz"
 SIZE = 8
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220), "yellow": (240, 230, 40)}
 # Every growth step brings a word that is common in it and unknown before.

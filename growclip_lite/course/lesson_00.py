@@ -21,7 +21,7 @@ from growclip_lite.course.exercises import exercise, require
 from growclip_lite.data.drawing import render
 from growclip_lite.data.scenes import KINDS_OF_SCENE, concepts_at, sample_scenes
 from growclip_lite.data.stream import Stream
-from growclip_lite.evaluate import embed_images, embed_texts
+from growclip_lite.evaluate import embed_images, embed_texts, shares
 from growclip_lite.grow import grow
 from growclip_lite.model import GrowCLIP
 from growclip_lite.plots import COLOURS, GREY, draw_architecture, plt, spread
@@ -139,8 +139,7 @@ def drawn_pictures() -> np.ndarray:
 
 def probabilities(model: GrowCLIP, pictures: np.ndarray, captions: Sequence[str]) -> Tensor:
     """(M, C): how the model divides its belief about every picture among the captions."""
-    similarity = embed_images(model, pictures) @ embed_texts(model, captions).T
-    return (model.logit_scale.exp().item() * similarity).softmax(1)
+    return shares(model, pictures, embed_texts(model, captions))
 
 
 def draw_own_words(model: GrowCLIP, pictures: np.ndarray, your_captions: str) -> Figure:

@@ -24,7 +24,7 @@ from growclip_lite.course.lesson_04 import shipped, tasks_of, test_pairs
 from growclip_lite.course.place import checkpoint
 from growclip_lite.data.pictures import to_pixels
 from growclip_lite.errors import InputError
-from growclip_lite.evaluate import embed_images, ensemble
+from growclip_lite.evaluate import embed_images, ensemble, shares
 from growclip_lite.model import GrowCLIP
 from growclip_lite.plots import GREY
 
@@ -73,7 +73,7 @@ def picture(name: str) -> np.ndarray:
 def shares_of(model: GrowCLIP, images: Sequence[np.ndarray], labels: Sequence[str]) -> Tensor:
     """(M, C): how the model shares out 1 among the labels, for every picture (3, S, S)."""
     classes = ensemble(model, [[template.format(label) for template in TEMPLATES] for label in labels])
-    return (model.logit_scale.exp().detach() * embed_images(model, np.stack(images)) @ classes.T).softmax(1)
+    return shares(model, np.stack(images), classes)
 
 
 def draw_shares(images: Sequence[np.ndarray], labels: Sequence[str], shares: Tensor) -> Figure:
