@@ -169,12 +169,14 @@ def test_a_notebook_that_fails_is_an_error(tmp_path):
 
 
 def test_tagged_cells_say_what_is_committed(tmp_path):
-    """nbval, strict, on the tagged cells: what they print does not depend on the profile, so smoke will do."""
+    """nbval, strict, on the tagged cells: what they print does not depend on the profile, so smoke will do.
+    What comes after a notebook's last tagged cell is left out: papermill runs all cells above."""
     tags = 0
     for name in NAMES:
         notebook = committed(name)
-        tagged = [cell for cell in code_cells(notebook) if "nbval-check-output" in cell.metadata["tags"]]
+        tagged = [i for i, cell in enumerate(notebook.cells) if "nbval-check-output" in cell.metadata.get("tags", [])]
         if tagged:
+            notebook.cells = notebook.cells[: tagged[-1] + 1]
             cell = code_cells(notebook)[0]
             cell.source = cell.source.replace('"laptop"', '"smoke"').replace('"runs/', f'"{tmp_path}/')
             nbformat.write(notebook, tmp_path / f"{name}.ipynb")
