@@ -163,7 +163,9 @@ def run_study(args: argparse.Namespace) -> None:
     check_study(args.name)
     if args.iterations and args.name in ("capacity", "ceilings"):
         raise InputError(f"--iterations means nothing to {args.name}, which sets its own.")
-    grid = Grid(args.data, profile_of(args), args.seeds)
+    if args.short and args.name not in ("growth", "growers"):
+        raise InputError(f"--short means nothing to {args.name}: only growth and growers have a short form.")
+    grid = Grid(args.data, profile_of(args), args.seeds, args.short)
     print(f"Wrote {run_study(args.name, grid, Path(args.results), args.workers or default_workers())}.")
 
 
@@ -291,6 +293,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--profile", default="study", help=PROFILES)
     command.add_argument("--seeds", type=at_least_one, default=5)
     add_iterations(command)
+    command.add_argument("--short", action="store_true", help="growth, growers: equal FLOPs only, three growers")
     add_results(command, "results")
 
     command = add("reproduce", run_reproduce, "Run all studies anew and print what they say about the paper's claims.")

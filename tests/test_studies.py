@@ -24,7 +24,7 @@ from growclip_lite.errors import InputError
 from growclip_lite.grow import Run
 from growclip_lite.peers import costs, follow, grow_once, iterations_for, train_fixed
 from growclip_lite.profiles import get_profile
-from growclip_lite.studies import capacity, jobs
+from growclip_lite.studies import capacity, claims, growers, growing, jobs
 from growclip_lite.studies.claims import full_table, main_table, scores_table, short_table, tried_table
 from growclip_lite.studies.jobs import Grid
 from growclip_lite.studies.run import check_study, run_study
@@ -93,6 +93,17 @@ def test_views_hold_equal_what_they_say(tiny_world, tmp_path):
         assert (plans == 1).all()
 
 
+def test_the_short_form_leaves_out_jobs_and_changes_none(tiny_world):
+    row = {"seed": 0, "plan": "1,1,1,1,1,1 1,1,1,2,1,1 1,2,1,2,1,1", "steps_iterations": "3 4 5"}
+    grown = pd.DataFrame([row | {"steps_flops": "1e9 2e9 3e9", "train_flops": 6e9}])
+    for study in (growing, growers):
+        whole, short = (study.jobs(replace(tiny_world, seeds=1, short=short), grown) for short in (False, True))
+        assert set(map(repr, short)) < set(map(repr, whole))
+    assert {job.setting["view"] for job in growing.jobs(replace(tiny_world, short=True), grown)} == {
+        "all", "flops", "last step",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("name", ["growers", "momentum", "dimensions", "sharing", "continual"])
 def test_every_study_runs_on_a_tiny_stream(name, tiny_world, tmp_path):
     grid = replace(tiny_world, seeds=1)
@@ -100,8 +111,8 @@ def test_every_study_runs_on_a_tiny_stream(name, tiny_world, tmp_path):
     assert len(rows) > 5 and rows["zero_shot_mean"].between(0, 1).all() and rows["i2t_r1"].notna().all()
     assert name != "growers" or (tmp_path / "results" / "growth.csv").exists()
     assert (tmp_path / "results" / f"{name}.png").stat().st_size > 10_000
-    claims = full_table(tmp_path / "results")
-    assert f"| {name} |" in claims and "too few seeds" in claims
+    told = full_table(tmp_path / "results")
+    assert f"| {name} |" in told and "too few seeds" in told
     assert short_table(tmp_path / "results").count("\n") == 8
 
 
@@ -173,6 +184,16 @@ def test_holm_corrects_as_in_the_paper():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.9, 0.8]) == [1.0, 1.0]
     assert np.isnan(holm([0.01, np.nan])[1]) and holm([0.01, np.nan])[0] == 0.01
+
+
+def test_too_few_seeds_are_not_tested(monkeypatch, tmp_path):
+    """They neither get a p-value, nor make that of the others larger."""
+    enough, few = difference([2.0, 3.0, 2.5, 2.2, 2.4]), difference([1.0, 1.1])
+    some = [claims.Finding("C1", "scenes", "a - b", "FLOPs", found, "growth") for found in (enough, few, few)]
+    monkeypatch.setattr(claims, "findings", lambda folder: some)
+    ps = [p for _, p, _ in claims.judged(tmp_path)]
+    assert ps[0] == enough.p < 0.05 and np.isnan(ps[1:]).all()
+    assert [told for *_, told in claims.judged(tmp_path)] == ["supported", "too few seeds", "too few seeds"]
 
 
 def test_verdicts_need_the_whole_interval_on_one_side():

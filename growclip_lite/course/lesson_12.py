@@ -15,12 +15,12 @@ from growclip_lite.architecture import Architecture, ModelConfig, count_paramete
 from growclip_lite.course.display import PALETTE, subplots
 from growclip_lite.course.exercises import exercise, require
 from growclip_lite.plots import COLOURS, GREY
-from growclip_lite.profiles import SMOKE, STUDY, get_profile
+from growclip_lite.profiles import SMOKE, get_profile
 from growclip_lite.studies import dimensions
 from growclip_lite.studies.figures import forest
 from growclip_lite.studies.jobs import Grid, default_workers, run_jobs
 from growclip_lite.studies.measures import read_plan
-from growclip_lite.studies.run import run_study
+from growclip_lite.studies.run import HALF, run_study
 from growclip_lite.studies.statistics import Difference, holm, paired
 from growclip_lite.studies.table import first_setting, read_table
 
@@ -53,7 +53,7 @@ def measure(into: Path, profile: str, seeds: int) -> Path:
         jobs = [job for job in dimensions.jobs(grid) if (job.setting["equal"], job.setting["growth"]) in FEW]
         run_jobs(place / TABLE, jobs, 1, "dimensions")  # in this process: others would take time to start
     else:
-        amounts = STUDY if profile == "laptop" else get_profile(profile)
+        amounts = HALF if profile == "laptop" else get_profile(profile)
         run_study("dimensions", Grid("scenes", amounts, seeds), place, default_workers())
     return place
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from growclip_lite.studies.statistics import Difference, holm, paired, verdict
+from growclip_lite.profiles import PROFILES
+from growclip_lite.studies.statistics import FEWEST_SEEDS, Difference, holm, paired, verdict
 from growclip_lite.studies.table import SETTING, first_setting, read_table
 
 # What the paper's abstract reports.
@@ -81,10 +82,11 @@ def along_the_way(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def place(setting: dict[str, object]) -> str:
-    """Where something was measured, in words."""
-    power = setting["share_power"]
+    """Where something was measured, in words; iterations are told where they are not the profile's own."""
+    power, name, iterations = setting["share_power"], setting["profile"], setting["iterations"]
     share = {0: "equal steps", 1: "equal epochs"}.get(power, f"steps by pairs ^ {power:g}")
-    return f"{setting['data']}, {setting['profile']}, {share}"
+    own = name in PROFILES and PROFILES[name].iterations == iterations
+    return f"{setting['data']}, {name}{'' if own else f' with {iterations:,} iterations'}, {share}"
 
 
 def on_growing(folder: Path) -> Iterator[Finding]:
@@ -209,11 +211,12 @@ def findings(folder: Path) -> list[Finding]:
 
 
 def judged(folder: Path) -> list[tuple[Finding, float, str]]:
-    """Every finding with its corrected p-value and its verdict."""
+    """Every finding with its corrected p-value and its verdict. Where seeds are too few for a verdict nothing is
+    tested: such findings have no p-value, and do not count among those that the others are corrected for."""
     every, found = findings(folder), []
     for claim in REPORTED:
         mine = [finding for finding in every if finding.claim == claim]
-        corrected = holm([finding.found.p for finding in mine])
+        corrected = holm([f.found.p if f.found.seeds >= FEWEST_SEEDS else np.nan for f in mine])
         found += [(f, p, verdict(f.found, p)) for f, p in zip(mine, corrected, strict=True)]
     return found
 

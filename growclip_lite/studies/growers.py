@@ -27,6 +27,7 @@ GROWERS = {
     "stacking": {"operator": "stack", "momentum": 1.0},
     "LEMON": {"operator": "lemon", "momentum": 1.0},
 }
+SHORT = ("random", "plain inheriting", "PIM")
 
 
 def grower(run: Run, plan: Plan, flops: tuple[float, ...]) -> dict:
@@ -39,7 +40,7 @@ def jobs(grid: Grid, grown_rows: pd.DataFrame) -> list[Job]:
     found = []
     for row in grown_rows.itertuples():
         plan, flops = read_plan(row.plan), tuple(map(float, row.steps_flops.split()))
-        for name, changes in GROWERS.items():
-            changed = replace(grid, profile=replace(grid.profile, **changes))
+        for name in SHORT if grid.short else GROWERS:
+            changed = replace(grid, profile=replace(grid.profile, **GROWERS[name]))
             found.append(changed.job(row.seed, grower, plan, flops, method=name))
     return found

@@ -73,4 +73,4 @@ def jobs(grid: Grid, grown_rows: pd.DataFrame) -> list[Job]:
         for flops, view in ((row.train_flops, "flops"), (since_last, "last step")):
             equal_flops.append(job(from_scratch, plan[-1], None, flops, method="from scratch", view=view))
         equal_steps.append(job(from_scratch, plan[-1], sum(steps), 0.0, method="from scratch", view="steps"))
-    return [*grown_jobs(grid), *equal_flops, *equal_steps]
+    return [*grown_jobs(grid), *equal_flops, *([] if grid.short else equal_steps)]

@@ -35,11 +35,13 @@ def place(source: str, profile: Profile) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class Grid:
-    """What every job of a study shares: the data source, the profile, and how many seeds."""
+    """What every job of a study shares: the data source, the profile, and how many seeds. In `short` form studies
+    1 and 2 leave out what is not at equal FLOPs, and all growers but three."""
 
     source: str
     profile: Profile
     seeds: int
+    short: bool = False
 
     def job(self, seed: int, work: Callable[..., dict], *arguments: object, **setting: object) -> Job:
         return Job(self.source, self.profile, seed, setting, work, arguments)
