@@ -48,7 +48,7 @@ class GrowthSpace:
 
     @property
     def largest(self) -> Architecture:
-        """The smallest architecture that contains every member: the supernet."""
+        """The smallest architecture that contains all that the reach allows: the supernet."""
         return Architecture(*(size + self.reach for size in self.base.sizes))
 
     def __contains__(self, architecture: Architecture) -> bool:
@@ -88,4 +88,4 @@ class GrowthSpace:
 
     def __str__(self) -> str:
         cost = f"{self.floor / 1e6:.1f} to {self.budget / 1e6:.1f} MFLOPs a pair"
-        return f"{len(self):,} members between ({self.base}) and ({self.largest}), {cost}"
+        return f"{len(self):,} member{'s' if len(self) > 1 else ''} between ({self.base}) and ({self.largest}), {cost}"

@@ -59,7 +59,7 @@ class TrainConfig:
 class TrainingSet:
     """The union of several parts of a stream, tokenised, ready to be drawn from in batches.
 
-    Kept in memory are some 60 bytes a pair: its tokens, and a number that equal captions share.
+    Kept in memory are some 70 bytes a pair: its tokens, and a number that equal captions share.
     """
 
     def __init__(

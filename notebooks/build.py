@@ -3,28 +3,39 @@
 A source is a Python file in jupytext's percent format. Its first code cell is tagged `parameters`,
 its second `imports`. Cells tagged `exercise` hold the answer between `# SOLUTION` and `# END`; the
 student's version has `...` there. They use nothing but the two first cells. Markdown tagged
-`exercise-text` goes into both versions, `solution-text` into the solutions only.
+`exercise-text` goes into both versions, `solution-text` into the solutions only. `{measured}` on an
+opening card is what the notebook took when it was last executed with `--measure`, on an idle machine.
 
-    python notebooks/build.py [--profile laptop] [--seed 0] [NAME...]
+    python notebooks/build.py [--profile laptop] [--seed 0] [--measure] [NAME...]
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import re
+import resource
 import sys
 import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import jupytext
 import nbformat
+import pandas as pd
 import papermill
 from nbformat import NotebookNode
 from tqdm.auto import tqdm
 
+from growclip_lite.bench.timing import machine
+from growclip_lite.profiles import get_profile
+from growclip_lite.studies.table import RESULTS, provenance, read_table, write_table
+
 HERE = Path(__file__).resolve().parent
 SOLUTION = re.compile(r"^( *)# SOLUTION\n(.*?)^ *# END\n?", re.MULTILINE | re.DOTALL)
 CELL_SECONDS = 900
+MEASURED = RESULTS / "notebooks.csv"
 WIDGET = "application/vnd.jupyter.widget-view+json"  # nothing without its live kernel; the picture beside it stays
 
 
@@ -35,10 +46,21 @@ def names() -> list[str]:
 def read_source(name: str) -> NotebookNode:
     notebook = jupytext.read(HERE / "source" / f"{name}.py")
     notebook.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    notebook.cells[0].source = notebook.cells[0].source.replace("{measured}", measured(name))
     for number, cell in enumerate(notebook.cells):
         cell.id = f"{name[:2]}-{number:03}"
         cell.metadata = {"tags": cell.metadata.get("tags", [])}
     return notebook
+
+
+def measured(name: str) -> str:
+    """Seconds and memory of the student's version, in words."""
+    rows = read_table(MEASURED) if MEASURED.exists() else pd.DataFrame({"notebook": []})
+    mine = rows[rows["notebook"] == name]
+    if mine.empty:
+        return "not yet timed"
+    seconds, peak = mine[["seconds", "peak_mb"]].iloc[-1]
+    return f"{seconds:.0f} s to run on two cores, {peak / 1000:.1f} GB of memory"
 
 
 def tagged(cell: NotebookNode, *tags: str) -> bool:
@@ -95,6 +117,15 @@ def execute(notebook: NotebookNode, parameters: dict[str, object]) -> NotebookNo
         return clean(nbformat.read(after, as_version=4))
 
 
+def execute_timed(notebook: NotebookNode, parameters: dict[str, object]) -> tuple[NotebookNode, dict[str, float]]:
+    """The executed notebook, its seconds, and the peak memory of its kernel in MB.
+    Wants a process of its own: the system tells the largest of all child processes so far."""
+    begin = time.monotonic()
+    done = execute(notebook, parameters)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    return done, {"seconds": time.monotonic() - begin, "peak_mb": peak}
+
+
 def bar(output: NotebookNode) -> bool:
     """Whether an output is a progress bar, or anything else on the error stream."""
     data = output.get("data", {})
@@ -114,9 +145,23 @@ def clean(notebook: NotebookNode) -> NotebookNode:
     return notebook
 
 
-def build(name: str, parameters: dict[str, object]) -> None:
-    for notebook, folder in ((student(name), HERE), (solutions(name), HERE / "solutions")):
-        nbformat.write(execute(notebook, parameters), folder / f"{name}.ipynb")
+def build(name: str, parameters: dict[str, object], measure: bool) -> None:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        done, took = process.submit(execute_timed, student(name), parameters).result()
+    if measure:
+        note(name, took, parameters)
+        done.cells[0].source = student(name).cells[0].source
+    nbformat.write(done, HERE / f"{name}.ipynb")
+    nbformat.write(execute(solutions(name), parameters), HERE / "solutions" / f"{name}.ipynb")
+
+
+def note(name: str, took: dict[str, float], parameters: dict[str, object]) -> None:
+    """Puts the notebook's row in place of an earlier one."""
+    rows = read_table(MEASURED) if MEASURED.exists() else pd.DataFrame({"notebook": []})
+    about = provenance(get_profile(parameters["profile"])) | {"machine": machine()}
+    row = {"notebook": name, **took, "seed": parameters["seed"], **about}
+    rows = pd.concat([rows[rows["notebook"] != name], pd.DataFrame([row])])
+    write_table(MEASURED, rows.sort_values("notebook"))
 
 
 def main() -> None:
@@ -124,12 +169,15 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="notebooks to make, such as 02; default: all")
     parser.add_argument("--profile", default="laptop")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--measure", action="store_true", help="on an idle machine: note seconds and memory on the cards"
+    )
     given = parser.parse_args()
     chosen = [name for name in names() if not given.names or any(name.startswith(start) for start in given.names)]
     if not chosen:
         sys.exit(f"No notebook is called {', '.join(given.names)}; there are {', '.join(names())}.")
     for name in tqdm(chosen, unit="notebook"):
-        build(name, {"profile": given.profile, "seed": given.seed})
+        build(name, {"profile": given.profile, "seed": given.seed}, given.measure)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Exercises that check themselves: every check prints "right", "not attempted" or what is still wrong."""
+"""Exercises that check themselves: every check prints "right", that it was not attempted, or what is still wrong."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
 
-NOT_ATTEMPTED, RIGHT = "not attempted", "right"
+NOT_ATTEMPTED, RIGHT = "not attempted (or a function returned nothing)", "right"
 
 
 class NotAttempted(Exception):
@@ -44,8 +44,8 @@ def verdict(check: Callable[[object], None], answer: object) -> str:
         return NOT_ATTEMPTED
     except Wrong as hint:
         return f"not yet: {hint}"
-    except Exception as error:  # the reader's code may fail in any way
-        return f"not yet: your code stopped with {type(error).__name__}: {error}"
+    except Exception as error:  # the reader's code may fail in any way, and so may what reads its result
+        return f"not yet: your code, or the check of what it returned, stopped with {type(error).__name__}: {error}"
     return RIGHT
 
 

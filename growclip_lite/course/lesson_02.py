@@ -20,7 +20,7 @@ def unit_vectors(count: int, size: int, seed: int) -> Tensor:
 
 def draw_both_softmaxes(similarity: Tensor, temperatures: tuple[float, ...]) -> Figure:
     """Similarities (B, B) after softmax over texts and over images, one column per temperature."""
-    figure, panels = subplots(2, len(temperatures), figsize=(3.3 * len(temperatures) + 1, 6.4), squeeze=False)
+    figure, panels = subplots(2, len(temperatures), figsize=(3.3 * max(len(temperatures), 1.5) + 1, 6.4), squeeze=False)
     for column, temperature in enumerate(temperatures):
         for row, (axis, name) in enumerate(((1, "rows sum to 1: which text?"), (0, "columns sum to 1: which image?"))):
             axes, chances = panels[row, column], (similarity / temperature).softmax(axis)
@@ -67,5 +67,6 @@ def check_best_possible_loss(answer) -> None:
         # With E >= B - 1 the wrong pairs cannot all be opposite: at best each has similarity -1 / (B - 1).
         expected = np.log1p((batch - 1) * np.exp(-scale * (1 + 1 / (batch - 1))))
         got = float(answer(batch, scale))
+        require(np.isfinite(got), "this overflows: divide above and below by the numerator first.")
         require(got >= 0, "no loss is negative.")
         require(abs(got - expected) < 1e-3 * max(expected, 1e-3), f"batch {batch}, factor {scale:g}: not {got:.4g}.")

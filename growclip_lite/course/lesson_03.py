@@ -34,7 +34,7 @@ def stages(given: Tensor, seen: list, embedding: Tensor) -> list[tuple[str, tupl
     listed = [*pixels, ("stem" if pixels else "tokens", tuple(seen[0][1][1:]))]
     for name, before, after in seen:
         if name == "shared.blocks.0":  # what enters it is what the adapter made
-            listed.append(("shared\nadapter", tuple(before[1:])))
+            listed.append((f"{'image' if pixels else 'text'}\nadapter", tuple(before[1:])))
         listed.append((name.replace(".blocks.", "\nblock "), tuple(after[1:])))
     return [*listed, ("embedding", tuple(embedding.shape))]
 
@@ -142,15 +142,21 @@ def _random(*shape: int, seed: int) -> Tensor:
 def check_one_head(answer) -> None:
     for seed in range(5):
         query, key, value = (_random(4 + seed, 32, seed=3 * seed + i) for i in range(3))
-        scores = query @ key.T
+        real = torch.arange(4 + seed) < 4
+        unmasked = query @ key.T
+        scores = unmasked.masked_fill(~real, -math.inf)
         expected = (scores / math.sqrt(32)).softmax(1) @ value
-        got = torch.as_tensor(answer(query, key, value))
+        got = torch.as_tensor(answer(query, key, value, real))
         require(got.shape == expected.shape, f"the result must be {tuple(expected.shape)}, not {tuple(got.shape)}.")
         mistakes = {
             "the scores grow with the head size: scale them down first.": scores.softmax(1) @ value,
             "that is divided by too much: think of a root.": (scores / 32).softmax(1) @ value,
-            "every *query* must share out a sum of 1.": (scores / math.sqrt(32)).softmax(0) @ value,
+            "every *query* must share out a sum of 1.": (unmasked / math.sqrt(32)).softmax(0) @ value,
         }
+        if not real.all():
+            mistakes["padding is attended to."] = (unmasked / math.sqrt(32)).softmax(1) @ value
+            zeroed = (unmasked / math.sqrt(32)).masked_fill(~real, 0.0).softmax(1) @ value
+            mistakes["a score of 0 still has a weight: exp(0) is 1."] = zeroed
         for hint, wrong in mistakes.items():
             require(not torch.allclose(got, wrong, atol=1e-4), hint)
         require(

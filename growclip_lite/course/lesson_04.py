@@ -192,7 +192,7 @@ def check_recall_with_ties(answer) -> None:
 def check_bootstrap_interval(answer) -> None:
     for seed, share in enumerate((0.5, 0.8, 0.95)):
         values = np.random.default_rng(seed).random(400) < share
-        low, high = answer(values)
+        low, high = map(float, answer(values))
         require(low < high, "the interval has a lower and an upper end, in this order.")
         require(low <= values.mean() <= high, "the mean itself must lie inside.")
         half, expected = (high - low) / 2, 1.96 * values.std() / len(values) ** 0.5

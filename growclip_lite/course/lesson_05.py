@@ -73,6 +73,12 @@ def draw_capacity(rows: pd.DataFrame) -> Figure:
     return figure
 
 
+def raced_by_all(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of those budgets that every size was trained with, step by step."""
+    sizes = rows.groupby(["step", "budget"])["architecture"].transform("nunique")
+    return rows[sizes == rows["architecture"].nunique()]
+
+
 def draw_best(rows: pd.DataFrame) -> Figure:
     """Parameters of the best size over the budget, for both growth steps, every seed a point."""
     figure, axes = subplots(figsize=(7, 3.8))
@@ -202,7 +208,7 @@ def draw_streams(rows: pd.DataFrame, settings: list[dict]) -> Figure:
         axes.set(
             xlabel="training so far (TFLOPs)", ylabel=f"accuracy, {what}", title=f"{place(setting)}; seeds: {seeds}"
         )
-    panels.flat[0].legend(loc="lower right")
+    panels.flat[0].legend(loc="best")
     return figure
 
 

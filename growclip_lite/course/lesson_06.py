@@ -66,7 +66,7 @@ def draw_sharing(rows: pd.DataFrame) -> Figure:
             line(axes, part, "beside", column, color=colour, label=name)
             axes.plot(part["beside"], part[column], ".", color=colour, ms=7, alpha=0.45)
         axes.set(xlabel="shared depth (blocks)", ylabel=label, xticks=list(SHARED))
-    panels[0].legend(loc="lower left", fontsize=9)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
     return figure
 
 
@@ -111,7 +111,7 @@ def draw_pairs(images: Tensor, texts: Tensor, title: str, lines: int = 60) -> Fi
         axes.plot(*np.stack([x[chosen], y[chosen]]).transpose(2, 0, 1), color=GREY, lw=0.7, alpha=0.7, zorder=1)
         for part, name in ((x, "image"), (y, "text")):
             axes.scatter(*part.T, s=14, color=COLOURS[name], label=f"{name}s", zorder=2)
-            axes.plot(*part.mean(0), "X", ms=15, color=COLOURS[name], mec="white", zorder=3)
+            axes.plot(*part.mean(0), "X", ms=15, color="#222222", mec=COLOURS[name], mew=2.5, zorder=3)
         axes.set(xlabel="first principal component")
     panels[0].set(ylabel="second principal component", title=title)
     panels[1].set(ylabel="from the mean text to the mean image", title="the same, seen from the side")

@@ -161,6 +161,8 @@ def check_is_member(answer: Callable) -> None:
 def check_cheapest_and_dearest(answer: Callable) -> None:
     for space in _spaces():
         low, high = answer(space)
+        given = all(isinstance(end, Architecture) for end in (low, high))
+        require(given, "give the two architectures, not their costs.")
         costs = [forward_flops(a, space.config) for a in space.members]
         found = [forward_flops(a, space.config) for a in (low, high)]
         require(low in space and high in space, "both must be members; the base and the supernet often are none.")

@@ -118,4 +118,6 @@ def check_surviving_cosine(answer) -> None:
             got = float(answer(m, old, fresh))
             hint = f"m = {m:g}, lengths {old:g} and {fresh:g}: {got:.3f} is not the cosine."
             require(-1e-9 <= got <= 1 + 1e-9, "a cosine of these vectors lies between 0 and 1.")
+            equal = m / np.hypot(m, 1 - m)  # right where the lengths happen to be equal
+            require(abs(got - equal) > 1e-6 or abs(equal - expected) < 1e-6, "that formula is for equal lengths.")
             require(abs(got - expected) < 1e-6, hint)

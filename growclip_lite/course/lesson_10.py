@@ -106,7 +106,11 @@ def draw_ranking(ranking: Sequence[Score], tolerance: float = TOLERANCE) -> Figu
     axes.set_yticks(range(len(ranking)), [short(entry.architecture) for entry in ranking])
     axes.invert_yaxis()
     axes.margins(x=0.2)
-    axes.set(xlabel="held-out loss", ylabel="member", title="band: ties of the lowest loss; orange dot: the choice")
+    axes.set(
+        xlabel="held-out loss",
+        ylabel="member (depth,width: image, text, shared)",
+        title="band: ties of the lowest loss; orange dot: the choice",
+    )
     return figure
 
 
@@ -118,7 +122,7 @@ def draw_front(axes: Axes, costs: Sequence[float], losses: Sequence[float], chos
     axes.plot(costs[best], losses[best], "o-", color=LIT, drawstyle="steps-post", label="front")
     axes.plot(costs[chosen], losses[chosen], "o", ms=13, mfc="none", mec=CHOSEN, mew=2.5, label="chosen")
     axes.set(xlabel="cost of a pair (MFLOPs)", ylabel="held-out loss")
-    axes.legend()
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def choice_within(rows: pd.DataFrame, budget: float) -> tuple[pd.Series, pd.Series] | None:
@@ -225,7 +229,9 @@ def check_pareto_front(answer: Callable) -> None:
             costs, losses = rng.integers(1, 100, count).astype(float), rng.normal(3, 1, count)
             got, right = sorted(int(i) for i in answer(costs.tolist(), losses.tolist())), sorted(front(costs, losses))
             missing, surplus = set(right) - set(got), set(got) - set(right)
-            require(not surplus, f"member {min(surplus, default=0)} is beaten: another one is cheaper and better.")
+            require(
+                not surplus, f"member {min(surplus, default=0)} is beaten: another one costs no more and is better."
+            )
             require(not missing, f"member {min(missing, default=0)} is beaten by nobody and belongs to the front.")
             require(len(got) == len(right), "every member at most once.")
 

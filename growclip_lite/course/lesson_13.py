@@ -13,7 +13,6 @@ from scipy.stats import ttest_1samp, ttest_ind
 
 from growclip_lite.course.display import PALETTE, subplots
 from growclip_lite.course.exercises import exercise, require
-from growclip_lite.course.lesson_12 import check_holm  # noqa: F401 (the same exercise, asked again)
 from growclip_lite.evaluate import forgetting
 from growclip_lite.profiles import get_profile
 from growclip_lite.studies.claims import REPORTED, VERDICTS, Finding, judged, markdown, place, read, settings
@@ -173,9 +172,11 @@ def check_paired_interval(answer) -> None:
         low, high = (float(value) for value in answer(one, other))
         require(low <= high, "the lower end comes first.")
         width = expected.high - expected.low
-        require(high - low < 1.5 * width, "far too wide: do both methods have the same seeds in every resample?")
-        require(high - low > 0.7 * width, "far too narrow: draw as many seeds as there are, with replacement.")
-        near = abs(low - expected.low) < 0.2 * width and abs(high - expected.high) < 0.2 * width
+        wide = "too wide: average each resample; do both methods have the same seeds in every one?"
+        require(high - low < 1.12 * width, wide)
+        narrow = "too narrow: draw as many seeds as there are, with replacement; 2.5 % lie beyond either end."
+        require(high - low > 0.91 * width, narrow)
+        near = abs(low - expected.low) < 0.1 * width and abs(high - expected.high) < 0.1 * width
         require(near, f"({low:.2f} to {high:.2f}) is not where it should be: one minus other, 2.5 % at either end.")
 
 

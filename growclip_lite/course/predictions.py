@@ -24,8 +24,9 @@ class Predictions:
     def predict(self, name: str, guess: str | None, choices: str = "abc") -> None:
         """Keeps a guess, a letter of `choices`; None means that the reader has not decided yet."""
         if guess is None:
-            print(f"No prediction yet: write one of {', '.join(choices)} in place of None, then run the cell again.")
-        elif guess not in choices:
+            letters = ", ".join(f'"{letter}"' for letter in choices)
+            print(f"No prediction yet: write one of {letters} in place of None, then run the cell again.")
+        elif guess not in tuple(choices):
             print(f"{guess!r} is none of {', '.join(choices)}; nothing was kept.")
             return
         else:

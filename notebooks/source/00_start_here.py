@@ -2,9 +2,9 @@
 # # 00 · Can I watch a CLIP grow now?
 #
 # **You will learn** what a CLIP does with a picture and a few sentences, and see one grow: small at
-# first, larger with every delivery of new data. **Read before:** nothing. **Takes** 15 minutes to work
-# through, about a minute and a half to run on two cores. **Of the paper:** the idea of GrowCLIP (Deng et al., ICCV
-# 2023) as a whole; every part has a notebook of its own.
+# first, larger with every delivery of new data. **Read before:** nothing. **Takes** 25 minutes to
+# work through, {measured}. **Of the paper:** the idea of GrowCLIP (Deng et al., ICCV 2023) as a
+# whole; every part has a notebook of its own.
 #
 # Nothing is downloaded. The pictures are drawn by the kit, the captions are written by it too.
 
@@ -37,7 +37,8 @@ predictions = Predictions(folder(out), "00")
 # %% [markdown]
 # ## One picture, three sentences
 #
-# The kit ships a grown model. It turns a picture into a vector of 64 numbers, and a sentence too.
+# The kit ships a grown model. It turns a picture into a vector of 64 numbers, and a sentence too. Its three
+# parts, for pictures, for text and for both, are told as blocks x channels.
 
 # %% tags=["nbval-check-output"]
 shipped = GrowCLIP.from_pretrained(str(root() / "checkpoints" / "scenes-laptop"))
@@ -85,7 +86,9 @@ similarity.shape
 #
 # Nobody taught the model a list of colours as *classes*. We make a classifier by writing sentences:
 # several for each colour, whose vectors are averaged. A picture belongs to the colour whose average
-# fits best. This is called **zero-shot** classification. The package has nine such tasks.
+# fits best. This is called **zero-shot** classification. The package has nine such tasks: shape, colour,
+# texture, position, background, count, relation of two things, *composition* (pairs of colour and shape that
+# no object in training had) and *kind* (things with invented names).
 
 # %%
 world = amount(profile, "smoke", "study")  # the pictures of the two are drawn alike; study has more
@@ -246,7 +249,9 @@ print("finds the caption at once:", ", ".join(f"{value:.2f}" for value in recall
 # ## More runs than one
 #
 # One run is an anecdote. The full runs of profile `laptop` took minutes each. We read their results
-# from the kit's tables.
+# from the kit's tables. Differences are taken at equal FLOPs in all; in brackets the 95 % interval over
+# seeds. *Study* and *online* are two amounts of training, *equal epochs* and *equal steps* two ways to share
+# out the iterations among the growth steps (05).
 
 # %%
 for line in lesson_00.other_runs(root() / "results"):

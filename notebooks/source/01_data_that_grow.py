@@ -3,9 +3,9 @@
 #
 # **You will learn** what a pair, a growth step and a stream are, in which three ways these data grow
 # (amount, things, arrangements), how noise and splits are made, and how the vocabulary keeps up.
-# **Read before:** 00. **Takes** 20 minutes to work through, half a minute to run (one minute when the
-# pictures are drawn for the first time). **Of the paper:** its starting point, that online
-# image-text data keep growing. The paper's data come from the web; ours are drawn.
+# **Read before:** 00. **Takes** 30 minutes to work through, {measured}. **Of the paper:** its
+# starting point, that online image-text data keep growing. The paper's data come from the web; ours
+# are drawn.
 
 # %% tags=["parameters"]
 profile = "laptop"
@@ -42,21 +42,22 @@ settings = get_profile(profile)
 stream = load_stream("scenes", profile, seed)
 first = stream.train[0]
 assert first.images.shape[1:] == (3, 32, 32) and len(first.images) == len(first.captions)
-print(first.captions[0])
+print(first.captions[1])
 
 # %% [markdown]
 # ## A growth step
 #
 # The pairs do not lie there all at once: they arrive in parts. `stream.train[t - 1]` holds what is *new*
-# in growth step t. Here are the first pairs of every part.
+# in growth step t. Here are some of the first pairs of every part.
 
 # %%
 alt = "Rows of drawn pictures with captions, one row per growth step; later rows hold more objects."
 show(lesson_01.draw_examples(stream), alt)
 
 # %% [markdown]
-# **Takeaway:** later parts hold more objects, relations between them, and things with odd names such
-# as *bikuf*: the **named kinds**, each with its own look and its own invented name. Leaf through them:
+# **Takeaway:** later parts hold more objects, and relations between them. Things with odd names such as
+# *bikuf* are the **named kinds**, each with its own look and its own invented name: eight in the first step,
+# hundreds in the last. Leaf through them:
 
 # %%
 explore(
@@ -151,8 +152,8 @@ for step, c in enumerate(concepts, 1):
 # %% [markdown]
 # ## Growth of the arrangements
 #
-# A scene is of one of four kinds: a *single* thing, a *count* of two or three alike, a *pair* in
-# a relation ("above"), or a *crowd* of three different things. We draw 500 scenes for each step with
+# There are four sorts of scene: a *single* thing, a *count* of two or three alike, two things in a
+# *relation* ("above"), or a *crowd* of three different things. We draw 500 scenes for each step with
 # five seeds.
 
 # %%
@@ -163,7 +164,7 @@ assert np.abs(shares.mean(1) - expected).max() < 0.05
 print(expected)
 
 # %%
-alt = "Shares of four kinds of scenes by growth step; single things only at first, all four in the end."
+alt = "Shares of four sorts of scene by growth step; single things only at first, all four in the end."
 show(lesson_01.draw_mixture(shares), alt)
 
 # %% [markdown]

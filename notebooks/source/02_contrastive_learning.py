@@ -2,8 +2,8 @@
 # # 02 · Why does matching pairs teach anything?
 #
 # **You will learn** what the contrastive loss of CLIP asks for, why it has two directions, and what
-# the temperature does. **Read before:** 01. **Takes** 20 minutes to work through, under a minute to run.
-# **Of the paper:** the loss that GrowCLIP trains with at every growth step (it is CLIP's).
+# the temperature does. **Read before:** 01. **Takes** 25 minutes to work through, {measured}. **Of
+# the paper:** the loss that GrowCLIP trains with at every growth step (it is CLIP's).
 #
 # Nobody labels the pictures. All we know is which caption came with which picture. That this is enough
 # to learn colours, shapes and counting is the surprise that this notebook takes apart.
@@ -75,7 +75,8 @@ predictions.reveal("colder", "b")
 
 # %% [markdown]
 # **Why:** the difference of 0.2 becomes one of 2, and exp(2) is 7.4: seven to one for the right
-# caption. Colder still, and the model is punished for nothing any more: there is no gradient left.
+# caption. Colder still, and *this* picture costs nothing any more: there is no gradient left. Were the other
+# caption nearer, its loss would grow like 1 / temperature.
 
 # %% [markdown]
 # ## A loop, in both directions
@@ -127,10 +128,10 @@ print("loop, matrices and package agree")
 #
 # Six pairs, each caption near its picture but with noise. The upper row normalises over texts, the
 # lower over images. Warm (left), everything is about as probable as chance, 1/6. Cold (right), every
-# row has made up its mind, whether it is right or not.
+# row and every column has made up its mind, whether it is right or not.
 
 # %%
-noise = 0.7 * lesson_02.unit_vectors(6, 8, seed + 3)
+noise = 1.5 * lesson_02.unit_vectors(6, 8, seed + 3)
 six_images = lesson_02.unit_vectors(6, 8, seed + 2)
 six_texts = F.normalize(six_images + noise, dim=-1)
 similarity = six_images @ six_texts.T
@@ -152,8 +153,7 @@ explore(
 # ## What the gradient does
 #
 # The derivative of the loss with respect to a logit is (probability - target) / batch, for each
-# direction. So every right pair is pulled together, and every wrong pair is pushed apart *as much as
-# it is believed in*. Negatives that nobody would confuse are left alone; the hard ones teach.
+# direction. So every right pair is pulled together, and every wrong pair is pushed apart.
 
 # %% [markdown]
 # ### Predict
@@ -175,6 +175,10 @@ push[0] = 0  # its own caption is pulled
 similar = similarity[0].clone()
 similar[0] = -1
 predictions.reveal("push", "a" if push.argmax() == similar.argmax() else "c")
+
+# %% [markdown]
+# **Why:** a wrong pair is pushed apart *as much as it is believed in*. Negatives that nobody would confuse
+# are left alone; the hard ones teach.
 
 # %% [markdown]
 # ## Does it teach? Vectors that learn to match
@@ -224,9 +228,9 @@ for factor, (loss, recall) in curves.items():
     right.plot(recall, label=f"factor {factor:g}")
 left.axhline(1, color="#8a8a8a", ls=":", label="chance")
 right.axhline(1 / 32, color="#8a8a8a", ls=":", label="chance")
-left.set(xlabel="step", ylabel="loss / log B", title="the loss")
+left.set(xlabel="step", ylabel="loss / log B", title="the loss", ylim=(0, 2))
 right.set(
-    xlabel="step", ylabel="R@1, image to text", title="who finds their caption", ylim=(0, 1.03)
+    xlabel="step", ylabel="share of pictures", title="who finds their caption", ylim=(0, 1.03)
 )
 left.legend()
 show(
@@ -236,7 +240,8 @@ show(
 
 # %% [markdown]
 # **Takeaway:** matching alone pulls pairs together. With a factor of 1 the loss stays near chance even
-# when every pair is found: it is the *scale* that is missing, not the order. That is why CLIP learns it.
+# when every pair is found, and exercise 3 says how low it could get at best: it is the *scale* that is
+# missing, not the order. (At a factor of 100 it begins far above the upper edge.) That is why CLIP learns it.
 
 # %% [markdown]
 # ## When two captions say the same

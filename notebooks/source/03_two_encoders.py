@@ -3,8 +3,8 @@
 #
 # **You will learn** how a picture and a sentence become vectors of the same length: stem, tokens,
 # positions, attention, blocks, and the encoder that both share. You build all of it by hand from a
-# model's own weights. **Read before:** 02. **Takes** 40 minutes to work through, seconds to run.
-# **Of the paper:** the architecture, whose six dimensions GrowCLIP grows, and its exact cost.
+# model's own weights. **Read before:** 02. **Takes** 40 minutes to work through, {measured}. **Of the
+# paper:** the architecture, whose six dimensions GrowCLIP grows, and its exact cost.
 #
 # A picture is a grid of numbers, a sentence a list of them. The loss of 02 compares neither; it
 # wants two vectors. Two encoders make them.
@@ -101,8 +101,8 @@ predictions.reveal("tokens", {16: "a", 64: "b", 1024: "c"}[patches.shape[1]])
 
 # %% [markdown]
 # **Why:** 32 → 16 → 8 → 4, and 4 x 4 places are 16 tokens. Each stands for a patch of 8 x 8 pixels,
-# though it sees a little more, as windows overlap. CLIP cuts patches with a single matrix instead;
-# the stem costs little and learns faster (Xiao et al. 2021).
+# though it sees 15 x 15, as windows overlap. CLIP cuts patches with a single matrix instead;
+# the stem costs about ten times that matrix, and learns faster (Xiao et al. 2021).
 
 # %%
 show(
@@ -112,10 +112,13 @@ show(
 colour = kernels.mean((2, 3)).std(1) / kernels.std((1, 2, 3))  # between colours, against all
 most, least = int(colour.argmax()), int(colour.argmin())
 print(f"most colour: kernel {most} ({colour[most]:.2f}), least: {least} ({colour[least]:.2f})")
+noise = torch.randn(kernels.shape, generator=torch.Generator().manual_seed(seed))
+by_chance = noise.mean((2, 3)).std(1) / noise.std((1, 2, 3))
+print(f"mean {colour.mean():.2f}; of kernels drawn at random {by_chance.mean():.2f}")
 
 # %% [markdown]
-# **Takeaway:** some kernels hold one colour against another, others one side of the window against
-# another: colour and edges can be told apart before any attention has happened.
+# **Takeaway:** it is tempting to see detectors of colour and of edges here. But by this measure the kernels do
+# not differ from random ones: beware of reading a meaning into such pictures.
 
 # %% [markdown]
 # ## Words become tokens
@@ -358,7 +361,8 @@ predictions.reveal("width", {2: "a", 4: "b", 8: "c"}[ratio])
 print(f"{parameters:,} parameters")
 
 # %% [markdown]
-# **Why:** both sides of every matrix grow. Depth multiplies cost by itself, width by its square.
+# **Why:** both sides of every matrix grow. Twice the depth doubles the cost of the blocks, twice the width
+# makes it four times as large.
 #
 # FLOPs: every weight is used once per token, a multiplication and an addition: 2 x 12 D² for each of N
 # tokens. Attention adds two products of N x N x D. Let torch count while the block works. (Its counter
@@ -415,21 +419,23 @@ for part, (parameters, flops) in lesson_03.costs_by_part(*sizes).items():
 predictions.score()
 
 # %% [markdown] tags=["exercise-text"]
-# ## Exercise 1 · One head
+# ## Exercise 1 · One head, with padding
 #
-# Write the attention of one head: `query`, `key`, `value` are (L, 32); the result is (L, 32).
+# Write the attention of one head: `query`, `key`, `value` are (L, 32); the result is (L, 32). `real` (L,) is
+# False where a token is padding: nobody may attend to it.
 #
 # <details><summary>Hint</summary>
 #
 # Every row of the weights belongs to one query and sums to 1. The scores have standard deviation
-# sqrt(32) if queries and keys have 1: undo that first.
+# sqrt(32) if queries and keys have 1: undo that first. A score of minus infinity has weight 0.
 # </details>
 
 
 # %% tags=["exercise"]
-def one_head(query, key, value):
+def one_head(query, key, value, real):
     # SOLUTION
-    return (query @ key.T / math.sqrt(32)).softmax(1) @ value
+    scores = query @ key.T / math.sqrt(32)
+    return scores.masked_fill(~real, -math.inf).softmax(1) @ value
     # END
 
 
@@ -463,7 +469,7 @@ lesson_03.check_parameters_of_a_block(parameters_of_a_block)
 #
 # <details><summary>Hint</summary>
 #
-# Set 24 N D² equal to 4 N² D.
+# Write both costs as functions of N, as in *Exact cost*; set them equal, and solve for N.
 # </details>
 
 

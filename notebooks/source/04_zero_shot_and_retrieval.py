@@ -3,8 +3,8 @@
 #
 # **You will learn** how sentences become a classifier (zero-shot), how finding is counted (recall@k,
 # with ties), how certain such numbers are, and what must not be concluded from them. **Read before:**
-# 02, 03. **Takes** 40 minutes to work through, under a minute to run. **Of the paper:** its two measures,
-# mean zero-shot accuracy over nine tasks (C6) and image-to-text R@1 (C7), on our data instead of its own.
+# 02, 03. **Takes** 40 minutes to work through, {measured}. **Of the paper:** its two measures, mean
+# zero-shot accuracy over nine tasks and image-to-text R@1, on our data instead of its own.
 #
 # The model is trained already: it is the shipped one, of the last growth step on drawn scenes.
 
@@ -86,9 +86,10 @@ assert torch.allclose(classes, ensemble(model, task.prompts), atol=1e-4)
 # %% [markdown]
 # ### Predict
 #
-# We give every class just one of its sentences, sixteen times over, on five tasks. The ensemble of all will be
-# **a** about as good as the typical single sentence, **b** better than the typical one in every task,
-# **c** worse.
+# 00 showed that the ensemble beats a single one of its sentences, whose other words are drawn at random. Now
+# all classes get the *same* other words ("a red star at the beach", "a blue star at the beach"). Against the
+# typical such sentence the ensemble will be, in most of five tasks, **a** ahead by more than a point,
+# **b** within a point, **c** behind by more than a point.
 
 # %%
 guess = None
@@ -103,8 +104,8 @@ for name in several:
     words = lesson_04.same_words(name, 16, seed)  # only the class's own word differs
     same[name] = lesson_04.accuracy_of_each(model, tasks[name], words)
 print([row[0] for row in lesson_04.same_words("colour", 16, seed)][:3])
-ahead = [joint[name] - float(single[name].median()) for name in several]
-predictions.reveal("ensemble", "b" if min(ahead) > 0 else "c" if max(ahead) < 0 else "a")
+ahead = sorted(joint[name] - float(same[name].median()) for name in several)[2]  # the middle one
+predictions.reveal("ensemble", "a" if ahead > 0.01 else "c" if ahead < -0.01 else "b")
 
 # %%
 figure, axes = subplots(figsize=(9, 4))
@@ -137,7 +138,7 @@ print(
 )
 
 # %% [markdown]
-# **Takeaway:** mind *why* the ensemble helps. "A red disc on snow" against "a green moon on grass" asks about
+# **Why:** mind what the ensemble helps against. "A red disc on snow" against "a green moon on grass" asks about
 # disc and snow too, and these differ from class to class. Averaging removes that, and so does a sentence in which
 # only the class's own word changes. (The project's reports use the ensemble; changing it because of these *test*
 # numbers would be the very mistake that the end of this notebook warns of.)
@@ -145,7 +146,7 @@ print(
 # %% [markdown]
 # ## Nine tasks, and how certain they are
 #
-# Relation asks four questions of its own about every picture; the other eight ask one for all. What the model
+# In *relation* every picture brings four candidates of its own; the others have one set of classes for all. What the model
 # answered is right or wrong, picture by picture, and the accuracy is the mean of that.
 
 # %%
@@ -434,7 +435,7 @@ lesson_04.check_recall_with_ties(recall_with_ties)
 # %% [markdown] tags=["exercise-text"]
 # ## Exercise 3 · A bootstrap interval
 #
-# `correct` (M,) is True where the answer was right. Return the lower and upper end of the 95 % interval
+# `correct`, a NumPy array (M,), is True where the answer was right. Return the lower and upper end of the 95 % interval
 # of the accuracy.
 #
 # <details><summary>Hint</summary>

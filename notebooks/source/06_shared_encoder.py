@@ -1,10 +1,10 @@
 # %% [markdown]
 # # 06 · What is gained by sharing layers?
 #
-# **You will learn** how one block serves pictures and sentences, what sharing saves and what it does not,
-# whose gradients meet in a shared weight, and what a modality gap is. **Read before:** 03.
-# **Takes** 20 minutes to work through, under a minute to run. **Of the paper:** the shared encoder of the
-# growth space, which is said to raise cross-modal fusion.
+# **You will learn** how one block serves pictures and sentences, what sharing saves and what it does
+# not, whose gradients meet in a shared weight, and what a modality gap is. **Read before:** 03.
+# **Takes** 30 minutes to work through, {measured}. **Of the paper:** the shared encoder of the growth
+# space, which is said to raise cross-modal fusion.
 #
 # Two encoders that never meet until the loss: that is CLIP. GrowCLIP lets them share their last blocks.
 # It sounds like fusion. We measure what it is.
@@ -175,7 +175,8 @@ for name in ("i2t_r1", "zero_shot_mean"):
     print(f"   seeds without sharing differ among themselves by up to {spread:.1f}")
 
 # %% [markdown]
-# **Takeaway:** over four shared depths the means move by little more than seeds do. (Lines: means; bars:
+# **Takeaway:** over four shared depths the means move by little more than seeds do. (The gap on the right is
+# explained further below. Lines: means; bars:
 # 95 % bootstrap intervals over seeds; dots: seeds.) At equal parameters, remember, deeper sharing also
 # spends more FLOPs, and still does not stand out.
 #
@@ -203,7 +204,8 @@ print(
 
 # %% [markdown]
 # So what is left of "raises cross-modal fusion"? A gain of many points would show at this size. Whether a
-# small one in retrieval is real, and whether zero-shot accuracy pays for it, only the intervals can say.
+# small one in retrieval is real, and whether zero-shot accuracy pays for it, is a matter of seeds: of few
+# seeds the 95 % bootstrap interval is hardly more than the range from the lowest to the highest (13).
 # What sharing gives for certain is arithmetic: the same compute with fewer weights.
 
 # %% [markdown]
@@ -283,7 +285,7 @@ show(lesson_06.draw_pairs(images, texts, "the shipped model, last growth step"),
 
 # %% [markdown]
 # **Takeaway:** in the two directions that vary most, pictures and sentences mix; seen along the line
-# between their means, each keeps a place of its own. A picture of 64 dimensions on paper always hides
+# between their means (crosses), each keeps a place of its own; grey lines join pairs. A picture of 64 dimensions on paper always hides
 # something. The distance of the two means is the **modality gap** (Liang et al. 2022). First as a loop over
 # components, then with the study's function.
 
@@ -293,7 +295,7 @@ gap = float(sum(squares)) ** 0.5
 vectorised = torch.linalg.vector_norm(centres[0] - centres[1]).item()
 packaged = modality_gap(model, lesson_06.test_pairs(count))
 assert abs(gap - vectorised) < 1e-4 and abs(gap - packaged) < 1e-4
-print(f"gap {gap:.3f}; a random pair of unit vectors is about {2**0.5:.3f} apart")
+print(f"gap {gap:.3f}; means of two random clouds of {count}: about {(2 / count) ** 0.5:.3f} apart")
 
 # %% [markdown]
 # Is a gap bad for retrieval? Move both clouds onto each other and look.

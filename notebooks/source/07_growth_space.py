@@ -2,10 +2,10 @@
 # # 07 · Which larger architectures are allowed?
 #
 # **You will learn** which candidates a growth step may choose from: in which dimensions a network can
-# grow, how the budget of FLOPs follows the data, and why every candidate is a corner of the largest one.
-# **Read before:** 03, 06. **Takes** 25 minutes to work through, under a minute to run.
-# **Of the paper:** the *dynamic growth space*. The abstract names it without a formula: budget, floor and
-# reach here are our reading.
+# grow, how the budget of FLOPs follows the data, and why every candidate is a corner of the largest
+# one. **Read before:** 03, 06. **Takes** 35 minutes to work through, {measured}. **Of the paper:**
+# the *dynamic growth space*. The abstract names it without a formula: budget, floor and reach here
+# are our reading.
 #
 # Nothing is trained in this notebook. All of it is counting, so that all numbers are exact.
 
@@ -33,7 +33,9 @@ from growclip_lite.profiles import LAPTOP
 from growclip_lite.widgets import explore
 
 predictions = Predictions(folder(out), "07")
-config = ModelConfig(LAPTOP.image_size, LAPTOP.patch_size, LAPTOP.context_length, 482, 64)
+config = ModelConfig(
+    LAPTOP.image_size, LAPTOP.patch_size, LAPTOP.context_length, 482, 64
+)  # 482 words: no FLOPs
 base = LAPTOP.start
 
 # %% [markdown]
@@ -105,7 +107,7 @@ predictions.reveal("budget", "b")
 #
 # There is a *floor* too: a member spends at least half of the increase. Otherwise "grow by nothing" would
 # be a member of every space, and a search after a brief training likes it best (10). And no dimension grows by
-# more than the *reach*: one unit per doubling of the data, at least one.
+# more than the *reach*: one unit per doubling of the data (log₂ of the growth, rounded), at least one.
 
 # %% tags=["nbval-check-output"]
 floor = (cost + budget) / 2
@@ -297,7 +299,12 @@ left.legend()
 picture = right.imshow(near, cmap="viridis_r")
 right.grid(False)
 right.set(xlabel="member", ylabel="member", title="distance in units")
-figure.colorbar(picture, ax=right, label="units (a mutation: up to 2)")
+figure.colorbar(
+    picture,
+    ax=right,
+    label="units (a mutation: up to 2)",
+    ticks=range(int(picture.get_array().max()) + 1),
+)
 show(figure, "Left: shares of draws near one ninth. Right: distances in units between all members.")
 
 # %% [markdown]
@@ -307,7 +314,7 @@ show(figure, "Left: shares of draws near one ninth. Right: distances in units be
 # %% [markdown]
 # ## Containment: all of them in one
 #
-# The smallest architecture that contains every member is the *supernet*. Often it is no member: it costs too
+# The smallest architecture that contains every candidate within the reach is the *supernet*. Often it is no member: it costs too
 # much. Every tensor of a member is a leading corner of the supernet's tensor of that name.
 
 # %% tags=["nbval-check-output"]
@@ -379,7 +386,7 @@ lesson_07.check_is_member(is_member)
 # %% [markdown] tags=["exercise-text"]
 # ## Exercise 3 · The ends of a space
 #
-# Give the cheapest and the dearest member of a `space`, in FLOPs per pair.
+# Return the cheapest and the dearest member of a `space` (two architectures), by FLOPs per pair.
 #
 # <details><summary>Hint</summary>
 #

@@ -1,11 +1,10 @@
 # %% [markdown]
 # # 11 · How do the parts make GrowCLIP?
 #
-# **You will learn** how inheriting, search, training and evaluation follow each other in a growth step, by
-# writing the algorithm from the package's parts; what happens to the loss at the moment of growing; where
-# the time goes. **Read before:** 02 and the notebooks on the growth space, the search and inheriting.
-# **Takes** 30 minutes to work through, a minute and a half to run. **Of the paper:** all of it, put together. The
-# abstract names the parts; a table below says what is stated and what is our reading.
+# **You will learn** how inheriting, search, training and evaluation follow each other in a growth
+# step, by writing the algorithm from the package's parts; what happens to the loss at the moment of
+# growing; where the time goes. **Read before:** 02, 07, 08, 10. **Takes** 35 minutes to work through, {measured}. **Of the paper:** all of it, put
+# together. The abstract names the parts; a table below says what is stated and what is our reading.
 
 # %% tags=["parameters"]
 profile = "laptop"
@@ -156,13 +155,15 @@ print(f"before {before:.3f}, grown without new words {without_words:.3f}")
 data, held_out = run.training_set(2, supernet.tokenizer), run.held_out(2, supernet.tokenizer)
 found = search(supernet, space, data, held_out, search_config(run, 2), run.seed_of(2))
 model = found.model
-for member in found.ranking[:4]:
+print(f"batches that the supernet is trained on: {search_config(run, 2).train.iterations}")
+for member in found.ranking:
     mark = "  <- chosen" if member.architecture == model.architecture else ""
     print(f"loss {member.loss:.3f}  {member.architecture}{mark}")
 
 # %% [markdown]
 # The winner need not have the lowest loss: members within 2 % of it count as tied, and the most *even*
-# of these is taken, then the cheapest. (5) The slice keeps the search's training and is trained on.
+# of these is taken, then the cheapest. The search gets 3 % of the step's iterations: in this short run so
+# few that evenness decides alone where all losses are within 2 %. (5) The slice keeps the search's training and is trained on.
 
 # %%
 searched = lesson_11.held_out_loss(model, batches)
@@ -239,17 +240,20 @@ alt = "A column per growth step: architecture, ranking of the search, held-out l
 show(lesson_11.draw_replay(played, chance), alt)
 
 # %% [markdown]
-# The loss jumps where a step begins. New embeddings are random, so we inherit with five other seeds too.
+# The loss jumps where a step begins. New embeddings are random, so we inherit with twenty other seeds too.
 
 # %%
 by_seed = []
-for other in range(101, 106):
+for other in range(101, 121):
     sizes = {"vocab_size": supernet.config.vocab_size, "seed": other}
     again, _ = inherit(models[0], space.largest, operator=settings.operator, **sizes)
     by_seed.append(lesson_11.held_out_loss(again.to(run.device), batches) - before)
 for step, parts in enumerate(lesson_11.jumps(played), 2):
     print("step {}: new pairs {:+.2f}, inheriting {:+.2f}, search {:+.2f}".format(step, *parts))
-print("inheriting in step 2, other seeds:", ", ".join(f"{value:+.2f}" for value in by_seed))
+worse = sum(value > 0 for value in by_seed)
+print(
+    f"inheriting in step 2, other seeds: {min(by_seed):+.2f} to {max(by_seed):+.2f}, {worse} of 20 up"
+)
 
 # %%
 alt = "Bars: changes of the held-out loss by new pairs, inheriting and the search, in every growth step."
@@ -257,7 +261,8 @@ show(lesson_11.draw_jumps(played, by_seed), alt)
 
 # %% [markdown]
 # **Takeaway:** the jump has three parts: what the new pairs change, what inheriting changes (the new
-# words), and what the search's brief training adds. Growing itself, more blocks and heads, changes nothing at that moment.
+# words), and what the search's brief training adds. Growing itself, more blocks and heads, changes nothing at that
+# moment. What fresh embeddings do is luck, and so was the answer to the prediction above: see the dots.
 #
 # ## Is it what the package does?
 #
@@ -294,7 +299,7 @@ predictions.reveal("killed", "a" if same else "b" if gap < 0.02 else "c")
 
 # %% [markdown]
 # **Why:** all randomness of a step follows from the seed and the step's number, not from what ran before.
-# So a step depends on nothing but the model that it inherits from. Within a step, weights and optimiser
+# So a step depends on nothing but the seed, the pairs so far and the model that it inherits from. Within a step, weights and optimiser
 # states are saved every few seconds.
 #
 # ## Where the seconds go
@@ -363,31 +368,7 @@ def iterations_of_steps(pairs, total, power):
 lesson_11.check_iterations_of_steps(iterations_of_steps)
 
 # %% [markdown] tags=["exercise-text"]
-# ## Exercise 2 · Choosing a winner
-#
-# `members` is a list of (loss, unevenness, FLOPs). Members whose loss is at most (1 + `tolerance`) times
-# the lowest are tied. Return the tied member with the least unevenness; of several the one with the
-# fewest FLOPs, then with the lowest loss.
-#
-# <details><summary>Hint</summary>
-#
-# `min` takes a `key` that may return a tuple: its first number counts most.
-# </details>
-
-
-# %% tags=["exercise"]
-def choose(members, tolerance):
-    # SOLUTION
-    best = min(loss for loss, _, _ in members)
-    tied = [member for member in members if member[0] <= best * (1 + tolerance)]
-    return min(tied, key=lambda member: (member[1], member[2], member[0]))
-    # END
-
-
-lesson_11.check_choose(choose)
-
-# %% [markdown] tags=["exercise-text"]
-# ## Exercise 3 · How large may it become?
+# ## Exercise 2 · How large may it become?
 #
 # An architecture costs `cost` FLOPs a pair. The data grow from `old` to `new` pairs. The budget is `cost`
 # times the ratio to the power of `power`, and a member spends at least half of the *increase*. Return the
@@ -415,7 +396,7 @@ lesson_11.check_flops_range(flops_range)
 # 1. A growth step: words, space, inherit, search, train, evaluate.
 # 2. The search's training is kept: the winner is a slice of the supernet.
 # 3. The loss jumps because data and words change; growth itself is silent at first.
-# 4. Late steps cost most; almost all time is training.
+# 4. Late steps cost most; in a long run almost all time is training.
 # 5. Seeds by step make a run repeatable, and a killed one resumable, bit for bit.
 #
 # **Not shown:** that the search finds the best member, or that growing beats not growing. One short run

@@ -2,9 +2,9 @@
 # # 14 · How do I use, share and load a model?
 #
 # **You will learn** what a checkpoint is made of, why it is loaded strictly, how to classify and find
-# pictures with it, what its embeddings are worth to a linear probe, and how it goes to the Hub. **Read
-# before:** 03, 04. **Takes** 35 minutes to work through, about a minute to run. **Of the paper:**
-# nothing of its own; it is what one does with a grown model.
+# pictures with it, what its embeddings are worth to a linear probe, and how it goes to the Hub.
+# **Read before:** 03, 04. **Takes** 35 minutes to work through, {measured}. **Of the paper:** nothing
+# of its own; it is what one does with a grown model.
 #
 # The model here is the shipped one, of the last growth step on drawn scenes.
 
@@ -110,11 +110,11 @@ for how in ("one head more", "half a file", "another's words", "no weights"):
     spoilt = lesson_14.damaged(folder(out) / "14" / "damaged", how)
     print(f"{how}: {lesson_14.sentence_of(spoilt)}\n")
 told = lesson_14.sentence_of(lesson_14.damaged(folder(out) / "14" / "damaged", "one head more"))
-predictions.reveal("damaged", "b" if "tensor" in told else "a" if "without" in told else "c")
+predictions.reveal("damaged", "b" if "the tensor" in told else "a" if "without" in told else "c")
 
 # %% [markdown]
 # **Why:** a loader that prints a warning and goes on gives a model that works a little worse, and nobody
-# knows why. Strict loading turns a silent loss of accuracy into a sentence: what is wrong, and what to do.
+# knows why. Strict loading turns a silent loss of accuracy into a sentence: what is wrong and, where there is one, the remedy.
 
 # %% [markdown]
 # ## Classify pictures
@@ -212,7 +212,7 @@ for row, query in enumerate(queries):
 # ### Predict
 #
 # On shapes, the linear probe overtakes zero-shot with
-# **a** 24 labelled pictures (two per class), **b** more than 24 and at most 480, **c** more, or never.
+# **a** 24 labelled pictures (two per class on average), **b** more than 24 and at most 480, **c** more, or never.
 
 # %%
 guess = None
@@ -243,7 +243,8 @@ figure.legend(
     *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=9
 )
 show(
-    figure, "Accuracy over labelled pictures: probes rise past the zero-shot line, pixels stay low."
+    figure,
+    "Accuracy over labelled pictures: the linear probe rises past zero-shot, pixels stay low.",
 )
 
 # %%
@@ -356,7 +357,7 @@ predictions.score()
 # %% [markdown] tags=["exercise-text"]
 # ## Exercise 1 · Search by hand
 #
-# `query` (E,) and `gallery` (M, E) are *not* of unit length. Return the numbers of the k rows with the largest
+# `query` (E,) and `gallery` (M, E) are *not* of unit length. Return the indices of the k rows with the largest
 # cosines, the best first.
 #
 # <details><summary>Hint</summary>
@@ -422,7 +423,7 @@ lesson_14.check_misfits(misfits)
 # ## Recap
 #
 # 1. A checkpoint is config, words, weights and a card; nothing in it is executed.
-# 2. Loading is strict: a misfit is an error with a remedy.
+# 2. Loading is strict: a misfit is an error that names the culprit.
 # 3. Classifying and finding are both a matrix product of unit vectors.
 # 4. Shares compare the given labels; they do not know the unknown.
 # 5. Few labels: sentences are ahead. Many labels: a linear probe.

@@ -1,10 +1,10 @@
 # %% [markdown]
 # # 15 · How do I grow on my own pairs, on a GPU, on several?
 #
-# **You will learn** how to give the kit your pictures and captions, as a folder or as tar shards, what it
-# does with broken files and new words, what a larger machine changes, and how to spread a study.
-# **Read before:** 01, 11. **Takes** 25 minutes to work through, two minutes to run.
-# **Of the paper:** its setting, online pairs that keep arriving, with your own.
+# **You will learn** how to give the kit your pictures and captions, as a folder or as tar shards,
+# what it does with broken files and new words, what a larger machine changes, and how to spread a
+# study. **Read before:** 01, 11. **Takes** 30 minutes to work through, {measured}. **Of the paper:**
+# its setting, online pairs that keep arriving, with your own.
 #
 # A stand-in for your pictures: small drawn flags. Everything below works alike with photographs.
 
@@ -103,7 +103,7 @@ print(f"test: {len(stream.tasks[0].labels)} pictures, {len(stream.tasks[0].promp
 
 # %% [markdown]
 # Test pictures belong to no step: every step is tested on all of them. Prompts for a class are made from
-# your own captions, as zero-shot needs words like those that were trained on (04).
+# four common templates and from your own captions, as zero-shot needs words like those that were trained on (04).
 
 # %%
 for prompt in stream.tasks[0].prompts[0][:6]:
@@ -168,7 +168,8 @@ show(lesson_15.draw_growth(reports, stream.tasks[0].chance), alt)
 # %% [markdown]
 # **Takeaway:** with no label in the training, pictures find their captions. Before step 2 two of the
 # five patterns cannot be known. Two colours tell most captions apart, so R@1 may be high while patterns
-# are not learnt yet. A few hundred pictures are little: expect seeds to differ.
+# are not learnt yet. A few hundred pictures are little: expect seeds to differ, and one standard
+# error of the accuracy on 60 test pictures is about 0.06.
 
 # %% [markdown]
 # ## How iterations are shared out
@@ -230,7 +231,7 @@ print(f"{device}: bfloat16 takes {half / single:.1f} of float32's time, so {by_h
 # ### Predict
 #
 # For the largest of three models, training on two threads instead of one is
-# **a** less than 1.3 times as fast, **b** 1.3 to 1.7 times, **c** more than 1.7 times.
+# **a** less than 1.1 times as fast, **b** 1.1 to 1.5 times, **c** more than 1.5 times.
 
 # %%
 guess = None
@@ -248,7 +249,7 @@ for name in seconds.columns.unique("model"):
     print(f"{name}: {threads[-1]} threads are {ratio:.2f} times as fast as one")
 if ratio < 1:
     print("More threads are slower here: other work seems to be running on this machine.")
-predictions.reveal("threads", "a" if ratio < 1.3 else "b" if ratio < 1.7 else "c")
+predictions.reveal("threads", "a" if ratio < 1.1 else "b" if ratio < 1.5 else "c")
 
 # %%
 shipped = lesson_15.shipped_throughput()
@@ -260,7 +261,8 @@ alt = "Bars of speed by model and threads on this machine; bars of other kits' s
 show(lesson_15.draw_throughput(seconds, shipped), alt)
 
 # %% [markdown]
-# **Takeaway:** what a second thread brings depends on the model and on what else the machine is doing. On a
+# **Takeaway:** what a second thread brings depends on the model, for larger matrices give each thread more to
+# do between two meetings, and on what else the machine is doing. On a
 # busy machine threads wait for each other, and two can be far slower than one (bars: quartiles over
 # windows). So measure on the machine at hand, and while it is idle.
 # Where no GPU row is in the tables, we claim nothing about GPUs.
@@ -293,7 +295,7 @@ alt = (
 show(lesson_15.draw_memory(cost), alt)
 
 # %% [markdown]
-# **Takeaway:** the scenes lie on disk and are mapped; in memory are some 60 bytes a pair. (One run a point.)
+# **Takeaway:** the scenes lie on disk and are mapped; in memory are some 70 bytes a pair. (One run a point.)
 # A folder or shards are different: their *decoded* pictures are kept in memory, 3 × side × side bytes each.
 
 # %% tags=["nbval-check-output"]
@@ -370,28 +372,7 @@ def splits(images, seed):
 lesson_15.check_splits(splits)
 
 # %% [markdown] tags=["exercise-text"]
-# ## Exercise 2 · Iterations per step
-#
-# `pairs` are the pairs so far after each growth step. Share out `total` iterations by `power`.
-#
-# <details><summary>Hint</summary>
-#
-# Each step's share is pairs ** power over the sum of all of these. Round, and give at least one.
-# </details>
-
-
-# %% tags=["exercise"]
-def iterations(pairs, total, power):
-    # SOLUTION
-    shares = [count**power for count in pairs]
-    return [max(round(total * share / sum(shares)), 1) for share in shares]
-    # END
-
-
-lesson_15.check_iterations(iterations)
-
-# %% [markdown] tags=["exercise-text"]
-# ## Exercise 3 · How many hours?
+# ## Exercise 2 · How many hours?
 #
 # Estimate the hours of a training from its FLOPs; `rate` is in FLOP/s.
 #

@@ -9,22 +9,12 @@ def rows_instead_of_pictures(images, seed):
     return np.random.default_rng(seed).choice(["train", "val", "test"], len(images), p=[0.8, 0.1, 0.1]).tolist()
 
 
-def by_power(pairs, total, power):
-    return [share / sum(p**power for p in pairs) * total for share in (p**power for p in pairs)]
-
-
 WRONG = {
     "check_splits": [
         rows_instead_of_pictures,
         lambda images, seed: ["train"] * len(images),
         lambda images, seed: [("val", "test")[i % 2] if i < len(images) // 5 else "train" for i in range(len(images))],
         lambda images, seed: [{0: "val", 1: "test"}.get(int(image[:-4]) % 10, "train") for image in images],
-    ],
-    "check_iterations": [
-        lambda pairs, total, power: [total] * len(pairs),
-        lambda pairs, total, power: by_power(pairs, total, 1.0),
-        lambda pairs, total, power: by_power(np.diff([0, *pairs]).tolist(), total, power),
-        lambda pairs, total, power: [(p / sum(pairs)) ** power * total for p in pairs],
     ],
     "check_hours": [
         lambda a, config, batch, iterations, rate: iterations * training_flops(a, config, batch) / rate,
