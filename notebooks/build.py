@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import re
 import resource
 import sys
@@ -30,7 +31,7 @@ from tqdm.auto import tqdm
 
 from growclip_lite.bench.timing import machine
 from growclip_lite.profiles import get_profile
-from growclip_lite.studies.table import RESULTS, provenance, read_table, write_table
+from growclip_lite.studies.table import RESULTS, provenance, rows_of, write_table
 
 HERE = Path(__file__).resolve().parent
 SOLUTION = re.compile(r"^( *)# SOLUTION\n(.*?)^ *# END\n?", re.MULTILINE | re.DOTALL)
@@ -55,12 +56,11 @@ def read_source(name: str) -> NotebookNode:
 
 def measured(name: str) -> str:
     """Seconds and memory of the student's version, in words."""
-    rows = read_table(MEASURED) if MEASURED.exists() else pd.DataFrame({"notebook": []})
-    mine = rows[rows["notebook"] == name]
-    if mine.empty:
+    rows = rows_of(MEASURED, {"notebook": name})
+    if rows.empty:
         return "not yet timed"
-    seconds, peak = mine[["seconds", "peak_mb"]].iloc[-1]
-    return f"{seconds:.0f} s to run on two cores, {peak / 1000:.1f} GB of memory"
+    took = rows.iloc[0]
+    return f"{took['seconds']:.0f} s to run on {took['cores']} cores, {took['peak_mb'] / 1000:.1f} GB of memory"
 
 
 def tagged(cell: NotebookNode, *tags: str) -> bool:
@@ -157,11 +157,9 @@ def build(name: str, parameters: dict[str, object], measure: bool) -> None:
 
 def note(name: str, took: dict[str, float], parameters: dict[str, object]) -> None:
     """Puts the notebook's row in place of an earlier one."""
-    rows = read_table(MEASURED) if MEASURED.exists() else pd.DataFrame({"notebook": []})
-    about = provenance(get_profile(parameters["profile"])) | {"machine": machine()}
-    row = {"notebook": name, **took, "seed": parameters["seed"], **about}
-    rows = pd.concat([rows[rows["notebook"] != name], pd.DataFrame([row])])
-    write_table(MEASURED, rows.sort_values("notebook"))
+    about = provenance(get_profile(parameters["profile"])) | {"cores": os.cpu_count(), "machine": machine()}
+    rows = pd.concat([rows_of(MEASURED, {}), pd.DataFrame([{"notebook": name, **took, **parameters, **about}])])
+    write_table(MEASURED, rows.drop_duplicates("notebook", keep="last").sort_values("notebook"))
 
 
 def main() -> None:

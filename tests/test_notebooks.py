@@ -59,6 +59,8 @@ def test_a_source_keeps_the_conventions(name):
     assert max(lengths) <= 30 and sum(length > 20 for length in lengths) <= len(lengths) / 10
     words = [len(cell.source.split()) for cell in cells if cell.cell_type == "markdown"]
     assert words[0] <= 125 and sum(words) <= 2_000
+    took = r"\*\*Takes\*\* \d+ minutes to work through, \d+ s to run on \d+ cores, \d\.\d GB of memory"
+    assert re.search(took, " ".join(cells[0].source.split()))
     text = "\n".join(cell.source for cell in cells)
     assert text.count("predictions.reveal(") >= 3 or name.startswith("00")
     assert sum("exercise" in cell.metadata["tags"] for cell in cells) >= 2
