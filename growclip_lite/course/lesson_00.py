@@ -196,15 +196,18 @@ def check_belief(answer) -> None:
 
 
 @exercise
-def check_accuracy(answer) -> None:
+def check_top_k_accuracy(answer) -> None:
     for seed in range(5):
         generator = torch.Generator().manual_seed(seed)
         similarity = torch.randn(40, 5, generator=generator)
         labels = torch.randint(5, (40,), generator=generator)
-        expected = (similarity.argmax(1) == labels).float().mean().item()
-        got = float(answer(similarity, labels))
-        require(0 <= got <= 1, f"{got:g} is no share: it must lie between 0 and 1.")
-        require(abs(got - expected) < 1e-4, f"of 40 pictures {round(40 * expected)} are right, not {40 * got:g}.")
+        for k in (1, 2, 4):
+            ahead = (similarity > similarity.gather(1, labels[:, None])).sum(1)  # classes before the right one
+            expected = (ahead < k).float().mean().item()
+            got = float(answer(similarity, labels, k))
+            require(0 <= got <= 1, f"{got:g} is no share: it must lie between 0 and 1.")
+            told = f"k = {k}: {round(40 * expected)} of 40 pictures have their class among the first, not {40 * got:g}."
+            require(abs(got - expected) < 1e-4, told)
 
 
 @exercise

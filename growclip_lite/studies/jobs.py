@@ -26,7 +26,7 @@ from growclip_lite.profiles import Profile
 from growclip_lite.studies.table import add_row, done, provenance
 
 
-def place(source: str, profile: Profile) -> dict[str, object]:
+def setting_of(source: str, profile: Profile) -> dict[str, object]:
     """The columns that say which data and how much training: all iterations, and how they are shared out.
     A folder is known by the last part of its path."""
     p = profile
@@ -61,7 +61,7 @@ class Job:
     @property
     def key(self) -> dict[str, object]:
         """The columns that tell this row from all others of its table."""
-        return place(self.source, self.profile) | {"seed": self.seed} | self.setting
+        return setting_of(self.source, self.profile) | {"seed": self.seed} | self.setting
 
 
 @lru_cache(maxsize=5)

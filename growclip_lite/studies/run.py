@@ -22,7 +22,7 @@ from growclip_lite.studies.figures import (
     momentum_figure,
     sharing_figure,
 )  # fmt: skip
-from growclip_lite.studies.jobs import Grid, Job, place, run_jobs
+from growclip_lite.studies.jobs import Grid, Job, run_jobs, setting_of
 from growclip_lite.studies.table import read_table, rows_of
 
 
@@ -108,7 +108,7 @@ def at_hand(stage: Stage) -> bool:
 
 def expected_seconds(stage: Stage, measured: Path, folder: Path) -> float:
     """Seconds on one thread that are still to come, from what the measured table took; NaN where it has no rows."""
-    key = place(stage.source, stage.profile)
+    key = setting_of(stage.source, stage.profile)
     if stage.study == "choice":  # which has streams of its own beside this one
         del key["data"]
     before, here = (rows_of(where / f"{stage.study}.csv", key) for where in (measured, folder))

@@ -287,25 +287,27 @@ def belief_in(picture, captions, factor):
 lesson_00.check_belief(belief_in)
 
 # %% [markdown] tags=["exercise-text"]
-# ## Exercise 2 · Accuracy
+# ## Exercise 2 · Among the first k
 #
 # `similarity` is (pictures, classes), `labels` (pictures,) holds the right class. Return the share of
-# pictures whose most similar class is the right one.
+# pictures whose right class is among the `k` most similar ones (top-k accuracy; above, k was 1).
 #
 # <details><summary>Hint</summary>
 #
-# `argmax(1)` looks along the classes; a mean of booleans needs `.float()` first.
+# `topk(k, dim=1).indices` has k classes per picture; compare with `labels[:, None]`. A mean of booleans needs
+# `.float()` first.
 # </details>
 
 
 # %% tags=["exercise"]
-def accuracy(similarity, labels):
+def top_k_accuracy(similarity, labels, k):
     # SOLUTION
-    return (similarity.argmax(1) == labels).float().mean()
+    first = similarity.topk(k, dim=1).indices
+    return (first == labels[:, None]).any(1).float().mean()
     # END
 
 
-lesson_00.check_accuracy(accuracy)
+lesson_00.check_top_k_accuracy(top_k_accuracy)
 
 # %% [markdown] tags=["exercise-text"]
 # ## Exercise 3 · Chance

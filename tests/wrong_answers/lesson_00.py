@@ -1,7 +1,5 @@
 """Typical mistakes, which the checks of lesson 00 must notice."""
 
-import torch
-
 WRONG = {
     "check_belief": [
         lambda picture, captions, factor: captions @ picture,  # cosines are no probabilities
@@ -9,10 +7,11 @@ WRONG = {
         lambda picture, captions, factor: (-factor * captions @ picture).softmax(0),
         lambda picture, captions, factor: (factor * captions @ picture)[None].softmax(0),  # over the wrong axis
     ],
-    "check_accuracy": [
-        lambda similarity, labels: (similarity.argmax(1) == labels).sum(),  # a count
-        lambda similarity, labels: (similarity.argmin(1) == labels).float().mean(),
-        lambda similarity, labels: torch.diagonal(similarity).mean(),
+    "check_top_k_accuracy": [
+        lambda similarity, labels, k: (similarity.argmax(1) == labels).float().mean(),  # whatever k is
+        lambda similarity, labels, k: (similarity.topk(k).indices == labels[:, None]).sum(),  # a count
+        lambda similarity, labels, k: (similarity.topk(k).indices == labels[:, None]).float().mean(),  # over k as well
+        lambda similarity, labels, k: (similarity.argsort(1)[:, :k] == labels[:, None]).any(1).float().mean(),
     ],
     "check_mean_chance": [
         lambda classes: 1 / (sum(classes) / len(classes)),
