@@ -19,7 +19,7 @@ from growclip_lite.plots import GREY
 from growclip_lite.profiles import Profile
 
 PAGE = 5  # pictures shown at a time
-RELATION = re.compile(r"\b(left of|right of|above|below)\b")
+RELATION = re.compile(r"\b(left of|right of|above|over|below|under)\b")
 SORTS = dict(zip(KINDS_OF_SCENE, ("single", "count", "relation", "crowd"), strict=True))
 
 

@@ -20,7 +20,7 @@ def unit_vectors(count: int, size: int, seed: int) -> Tensor:
 
 def draw_both_softmaxes(similarity: Tensor, temperatures: tuple[float, ...]) -> Figure:
     """Similarities (B, B) after softmax over texts and over images, one column per temperature."""
-    figure, panels = subplots(2, len(temperatures), figsize=(3.3 * max(len(temperatures), 1.5) + 1, 6.4), squeeze=False)
+    figure, panels = subplots(2, len(temperatures), figsize=(3.3 * max(len(temperatures), 1.8) + 1, 6.4), squeeze=False)
     for column, temperature in enumerate(temperatures):
         for row, (axis, name) in enumerate(((1, "rows sum to 1: which text?"), (0, "columns sum to 1: which image?"))):
             axes, chances = panels[row, column], (similarity / temperature).softmax(axis)
