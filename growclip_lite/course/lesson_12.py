@@ -28,7 +28,8 @@ TABLE = "dimensions.csv"
 NAMES = tuple(dimensions.BASE.to_dict())
 FEWEST = 2  # seeds for an interval
 # What profile smoke measures: as much as half a minute allows.
-FEW = {("nothing", "none"), ("flops", "balanced"), ("flops", "image_width"), ("map", "2 deep, 2 wide")}
+FEW = {("nothing", "none"), ("flops", "balanced"), ("flops", "image_width"), ("map", "2 deep, 2 wide"),
+       ("map", "1 deep, 3 wide"), ("map", "2 deep, 3 wide")}  # fmt: skip
 EQUAL = {"flops": ("FLOPs of a pair", forward_flops, 1e6, "added MFLOP"),
          "parameters": ("parameters", count_parameters, 1e5, "100,000 added parameters")}  # fmt: skip
 OTHER = {"i2t_r1": "image-to-text R@1", "zero_shot_mean": "mean of tasks"}
@@ -85,7 +86,7 @@ def added(rows: pd.DataFrame, equal: str, config: ModelConfig) -> float:
 
 def gains(rows: pd.DataFrame, equal: str, column: str = "zero_shot_mean") -> dict[str, Difference]:
     """By grown dimension, points over no growth, paired by seed."""
-    same = rows[rows["equal"] == equal].groupby("growth", sort=False)
+    same = rows[rows["equal"] == equal].groupby("growth")
     return {name: paired(part, base_of(rows), column) for name, part in same}
 
 
@@ -112,7 +113,7 @@ def draw_gains(rows: pd.DataFrame, config: ModelConfig) -> Figure:
     for axes, equal in zip(panels[0], shown, strict=True):
         name, _, unit, per = EQUAL[equal]
         found = {}
-        for growth, part in rows[rows["equal"] == equal].groupby("growth", sort=False):
+        for growth, part in rows[rows["equal"] == equal].groupby("growth"):
             factor = 100 * unit / added(part, equal, config)
             found[words(growth)] = paired(part, base_of(rows), "zero_shot_mean", factor)
         forest(axes, found, f"points over no growth, per {per}")
@@ -122,8 +123,7 @@ def draw_gains(rows: pd.DataFrame, config: ModelConfig) -> Figure:
 
 def draw_map(rows: pd.DataFrame) -> Figure:
     """Mean zero-shot accuracy, with the deviation over seeds, by depth and width of the image encoder."""
-    alone = (rows["equal"] == "flops") & (rows["growth"] == "image_width")
-    cells = rows[(rows["equal"] == "map") | (rows["growth"] == "none") | alone]
+    cells = rows[(rows["equal"] == "map") | (rows["growth"] == "none")]
     sizes = [read_plan(plan)[-1] for plan in cells["plan"]]
     cells = cells.assign(depth=[a.image_depth for a in sizes], width=[32 * a.image_width for a in sizes])
     table = cells.pivot_table("zero_shot_mean", "depth", "width", ["mean", "std"])

@@ -135,7 +135,7 @@ def dimensions_figure(rows: pd.DataFrame, path: Path) -> None:
     base = rows[rows["growth"] == "none"]
     figure, panels = plt.subplots(1, 3, figsize=(16, 4.8), gridspec_kw={"wspace": 0.42})
     for axes, equal in zip(panels, ("flops", "parameters"), strict=False):
-        same = rows[rows["equal"] == equal].groupby("growth", sort=False)
+        same = rows[rows["equal"] == equal].groupby("growth")
         gains = {name.replace("_", " "): paired(mine, base, "zero_shot_mean") for name, mine in same}
         forest(axes, gains, f"points of mean zero-shot over no growth,\nequal added {equal.replace('flops', 'FLOPs')}")
     cells = pd.concat([rows[rows["equal"] == "map"], rows[rows["growth"] == "none"]])
@@ -143,7 +143,8 @@ def dimensions_figure(rows: pd.DataFrame, path: Path) -> None:
     table = cells.assign(depth=sizes[0], width=32 * sizes[1]).pivot_table("zero_shot_mean", "depth", "width")
     picture = panels[2].imshow(table, origin="lower", cmap="viridis", aspect="auto")
     for (i, j), value in np.ndenumerate(table.to_numpy()):
-        panels[2].text(j, i, f"{value:.3f}", ha="center", va="center", color="white", fontsize=10)
+        colour = "black" if value > np.mean(picture.get_clim()) else "white"
+        panels[2].text(j, i, f"{value:.3f}", ha="center", va="center", color=colour, fontsize=10)
     panels[2].set_xticks(range(len(table.columns)), table.columns)
     panels[2].set_yticks(range(len(table.index)), table.index)
     panels[2].set(xlabel="image width, channels", ylabel="image depth, blocks", title="mean zero-shot accuracy")

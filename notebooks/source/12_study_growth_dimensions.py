@@ -31,7 +31,7 @@ from scipy import stats
 from growclip_lite.architecture import ModelConfig, count_parameters, forward_flops
 from growclip_lite.studies import claims
 from growclip_lite.studies.dimensions import BASE, widened
-from growclip_lite.studies.statistics import FEWEST_SEEDS, holm, paired
+from growclip_lite.studies.statistics import FEWEST_SEEDS, difference, holm, paired
 from growclip_lite.widgets import explore
 
 predictions = Predictions(folder(out), "12")
@@ -215,14 +215,23 @@ show(lesson_12.draw_map(rows), alt)
 
 # %%
 grid = rows[(rows["equal"] == "map") | (rows["growth"] == "none")]
-if (grid["equal"] == "map").any():
-    best = grid.groupby("architecture")["validation_mean"].mean().idxmax()
-    chosen = paired(grid[grid["architecture"] == best], base, "zero_shot_mean")
-    print(f"best on validation data: {best}; on test data, over no growth: {chosen} points")
-else:
-    print("the table has no rows of the map yet: only its edge can be drawn")
+best = grid.groupby("architecture")["validation_mean"].mean().idxmax()
+chosen = paired(grid[grid["architecture"] == best], base, "zero_shot_mean")
+print(f"best on validation data: {best}; on test data, over no growth: {chosen} points")
+
+
+# %%
+def cell(growth):
+    return grid[grid["growth"] == growth].set_index("seed")["zero_shot_mean"]
+
+
+deeper, wider, both = (cell(f"{d} deep, {w} wide") for d, w in ((2, 2), (1, 3), (2, 3)))
+extra = 100 * (both - deeper - wider + cell("none"))  # seed by seed
+print(f"a block and a head at once, minus what each brings alone: {difference(extra)} points")
 
 # %% [markdown]
+# If that interval lies above zero, the two help each other; below, one makes the other less needed.
+#
 # **Takeaway:** before you read a landscape into the colours, look at the scale beside them. Do not compare two
 # cells by their ± either, the deviation of a cell over seeds: most of it is what a seed does to both, and
 # cancels. Compare two cells as above, seed by seed.
