@@ -171,6 +171,8 @@ def main() -> None:
         "--measure", action="store_true", help="on an idle machine: note seconds and memory on the cards"
     )
     given = parser.parse_args()
+    if given.measure and given.profile != "laptop":
+        parser.error("--measure is for profile laptop")
     chosen = [name for name in names() if not given.names or any(name.startswith(start) for start in given.names)]
     if not chosen:
         sys.exit(f"No notebook is called {', '.join(given.names)}; there are {', '.join(names())}.")

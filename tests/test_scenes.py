@@ -328,12 +328,12 @@ def test_relations_are_true_from_both_ends():
     red = ("small", "plain", "red", "square", -0.48, 0.0)
     blue = ("large", "plain", "blue", "star", 0.48, 0.0)
     for first, second in ((red, blue), (blue, red)):
-        for text in many_captions(scene("pair", first, second), detail=1):
+        for text in many_captions(scene("relation", first, second), detail=1):
             red_first = text.index("red") < text.index("blue")
             assert says(text, "left of" if red_first else "right of"), text
             assert not says(text, "right of" if red_first else "left of"), text
     above, below = (*red[:4], 0.0, -0.48), (*blue[:4], 0.0, 0.48)
-    for text in many_captions(scene("pair", above, below), detail=1):
+    for text in many_captions(scene("relation", above, below), detail=1):
         red_first = text.index("red") < text.index("blue")
         assert says(text, *(("above", "over") if red_first else ("below", "under"))), text
 

@@ -13,14 +13,13 @@ from matplotlib.figure import Figure
 from growclip_lite.course.display import PALETTE, show_picture, subplots
 from growclip_lite.course.exercises import exercise, require
 from growclip_lite.data.scene_stream import make_pairs
-from growclip_lite.data.scenes import KINDS_OF_SCENE, Concepts, concepts_at, sample_scenes
+from growclip_lite.data.scenes import KINDS_OF_SCENE, RELATION_WORDS, Concepts, concepts_at, sample_scenes
 from growclip_lite.data.stream import Pairs, Stream
 from growclip_lite.plots import GREY
 from growclip_lite.profiles import Profile
 
 PAGE = 5  # pictures shown at a time
-RELATION = re.compile(r"\b(left of|right of|above|over|below|under)\b")
-SORTS = dict(zip(KINDS_OF_SCENE, ("single", "count", "relation", "crowd"), strict=True))
+RELATION = re.compile(rf"\b({'|'.join(itertools.chain.from_iterable(RELATION_WORDS.values()))})\b")
 
 
 def world(profile: Profile) -> list[Concepts]:
@@ -43,7 +42,8 @@ def draw_examples(stream: Stream, columns: int = PAGE) -> Figure:
     figure, rows = subplots(len(stream.train), columns, figsize=(10.5, 2.7 * len(stream.train)))
     for step, (panels, part) in enumerate(zip(rows, stream.train, strict=True), 1):
         panels[0].set_ylabel(f"new in step {step}", fontsize=12)
-        related = (i for i, caption in enumerate(itertools.islice(part.captions, 1_000)) if RELATION.search(caption))
+        later = enumerate(itertools.islice(part.captions, columns, 1_000), columns)
+        related = (i for i, caption in later if RELATION.search(caption))
         numbers = [*range(1, columns), next(related, columns)]
         for number, axes in zip(numbers, panels, strict=True):
             show_pair(axes, part.images[number], part.captions[number])
@@ -88,9 +88,7 @@ def draw_mixture(shares: np.ndarray) -> Figure:
     steps, width = np.arange(1, len(shares) + 1), 0.2
     for number, name in enumerate(KINDS_OF_SCENE):
         values = shares[:, :, number]
-        axes.bar(
-            steps + (number - 1.5) * width, values.mean(1), width, yerr=values.std(1), capsize=3, label=SORTS[name]
-        )
+        axes.bar(steps + (number - 1.5) * width, values.mean(1), width, yerr=values.std(1), capsize=3, label=name)
     axes.set(xticks=steps, xlabel="growth step", ylabel="share of the new scenes", ylim=(0, 1.05))
     axes.legend(title="sort of scene")
     return figure

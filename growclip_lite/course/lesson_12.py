@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from growclip_lite.course.exercises import exercise, require
 from growclip_lite.plots import COLOURS, GREY
 from growclip_lite.profiles import SMOKE, get_profile
 from growclip_lite.studies import dimensions
-from growclip_lite.studies.figures import forest
+from growclip_lite.studies.figures import draw_map, forest
 from growclip_lite.studies.jobs import Grid, default_workers, run_jobs
 from growclip_lite.studies.measures import read_plan
 from growclip_lite.studies.run import HALF, run_study
@@ -121,25 +120,10 @@ def draw_gains(rows: pd.DataFrame, config: ModelConfig) -> Figure:
     return figure
 
 
-def draw_map(rows: pd.DataFrame) -> Figure:
-    """Mean zero-shot accuracy, with the deviation over seeds, by depth and width of the image encoder."""
-    cells = rows[(rows["equal"] == "map") | (rows["growth"] == "none")]
-    sizes = [read_plan(plan)[-1] for plan in cells["plan"]]
-    cells = cells.assign(depth=[a.image_depth for a in sizes], width=[32 * a.image_width for a in sizes])
-    table = cells.pivot_table("zero_shot_mean", "depth", "width", ["mean", "std"])
+def draw_depth_and_width(rows: pd.DataFrame) -> Figure:
+    """The map, with its scale."""
     figure, axes = subplots(figsize=(6, 4.2))
-    picture = axes.imshow(table["mean"], origin="lower", cmap="viridis", aspect="auto")
-    axes.grid(False)
-    middle = np.nanmean(picture.get_clim())
-    for (i, j), value in np.ndenumerate(table["mean"].to_numpy()):
-        if not math.isnan(value):
-            colour = "black" if value > middle else "white"
-            told = f"{value:.3f}\n± {table['std'].to_numpy()[i, j]:.3f}"
-            axes.text(j, i, told, ha="center", va="center", color=colour)
-    axes.set_xticks(range(table["mean"].shape[1]), table["mean"].columns)
-    axes.set_yticks(range(len(table)), table.index)
-    axes.set(xlabel="image width (channels)", ylabel="image depth (blocks)", title="text and shared encoder unchanged")
-    figure.colorbar(picture, ax=axes, label="mean zero-shot accuracy")
+    figure.colorbar(draw_map(axes, rows), ax=axes)
     return figure
 
 

@@ -109,7 +109,7 @@ def make_tasks(concepts: Concepts, kinds: int, size: int, pictures: int, seed: l
 
     if c.mix[2]:
         rng = rngs["relation"]
-        scenes = sample_scenes(pictures, c, rng, "pair")
+        scenes = sample_scenes(pictures, c, rng, "relation")
         # The first object always lies left or above, so half of the questions begin with the second one.
         turned = rng.integers(2, size=pictures)
         prompts = []

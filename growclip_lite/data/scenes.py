@@ -25,7 +25,7 @@ from growclip_lite.data.drawing import (
 )  # fmt: skip
 
 COLOUR_NAMES = list(COLOURS)
-KINDS_OF_SCENE = ["single", "count", "pair", "crowd"]
+KINDS_OF_SCENE = ["single", "count", "relation", "crowd"]
 PLACES = [
     "in the top left corner", "at the top", "in the top right corner",
     "on the left side", "in the middle", "on the right side",
@@ -44,7 +44,7 @@ SYNONYMS = {
 }  # fmt: skip
 NUMBERS = ["one", "two", "three"]
 RELATIONS = ("left of", "right of", "above", "below")
-_RELATION_WORDS = {
+RELATION_WORDS = {
     "left of": ("left of", "to the left of"), "right of": ("right of", "to the right of"),
     "above": ("above", "over"), "below": ("below", "under"),
 }  # fmt: skip
@@ -134,7 +134,7 @@ def place_objects(scenes: Scenes, rng: np.random.Generator) -> None:
     """Sets positions and radii, in place: nine places for a single object, a line for a pair, corners else."""
     m = len(scenes)
     jitter = rng.uniform(-0.07, 0.07, (m, OBJECTS, 2))
-    single, pair = scenes.count == 1, scenes.kind_of_scene == KINDS_OF_SCENE.index("pair")
+    single, pair = scenes.count == 1, scenes.kind_of_scene == KINDS_OF_SCENE.index("relation")
     place = rng.integers(9, size=m)
     corners = np.argsort(rng.random((m, 4)), 1)[:, :OBJECTS]
     scenes.x[:], scenes.y[:] = (corners % 2 - 0.5) * 0.96, (corners // 2 - 0.5) * 0.96
@@ -203,10 +203,10 @@ def caption(scenes: Scenes, i: int, names: tuple[str, ...], chances: Iterator[fl
         text += "es" if text.endswith(("s", "x")) else "s"
     else:
         parts = [article(noun_phrase(scenes, i, slot, names, chances, detail)) for slot in order]
-        if kind_of_scene == "pair":
+        if kind_of_scene == "relation":
             index = relation_of(scenes[i : i + 1])[0]
             relation = RELATIONS[index if order[0] == 0 else index ^ 1]
-            text = f"{parts[0]} {_pick(_RELATION_WORDS[relation], next(chances))} {parts[1]}"
+            text = f"{parts[0]} {_pick(RELATION_WORDS[relation], next(chances))} {parts[1]}"
         elif kind_of_scene == "crowd":
             text = f"{parts[0]} , {parts[1]} and {parts[2]}"
         else:

@@ -24,7 +24,7 @@ REPORTED = {
     "C1": "a fixed architecture does not fit data that keep growing",
     "C2": "the best architecture is found at every growth step, following the data",
     "C3": "a shared encoder raises cross-modal fusion",
-    "C4": "growth in different dimensions is explored",
+    "C4": "growth in different dimensions is explored (our question: does one alone beat balance?)",
     "C5": "inheriting with momentum keeps knowledge and avoids the local-minimum dilemma",
     "C6": "+2.3 points mean zero-shot over 9 tasks against existing methods",
     "C7": "+1.2 points image-to-text R@1 (Flickr30K)",

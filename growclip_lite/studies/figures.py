@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from growclip_lite.architecture import HEAD_SIZE
 from growclip_lite.plots import GREY, plt
 from growclip_lite.studies.statistics import Difference, difference, paired
 from growclip_lite.studies.table import SETTING, first_setting, read_table
@@ -130,6 +131,26 @@ def momentum_figure(rows: pd.DataFrame, path: Path) -> None:
     write(figure, path)
 
 
+def draw_map(axes, rows: pd.DataFrame):
+    """Mean zero-shot accuracy ± deviation over seeds, by depth and width of the image encoder. Returns what a colour
+    bar wants."""
+    cells = rows[(rows["equal"] == "map") | (rows["growth"] == "none")]
+    sizes = cells["plan"].str.split().str[-1].str.split(",", expand=True).astype(int)
+    cells = cells.assign(depth=sizes[0], width=HEAD_SIZE * sizes[1])
+    table = cells.pivot_table("zero_shot_mean", "depth", "width", ["mean", "std"])
+    means, deviations = table["mean"], table["std"].to_numpy()
+    picture = axes.imshow(means, origin="lower", cmap="viridis", aspect="auto")
+    axes.grid(False)
+    for (i, j), value in np.ndenumerate(means.to_numpy()):
+        if not np.isnan(value):
+            colour = "black" if value > np.mean(picture.get_clim()) else "white"
+            axes.text(j, i, f"{value:.3f}\n± {deviations[i, j]:.3f}", ha="center", va="center", color=colour)
+    axes.set_xticks(range(means.shape[1]), means.columns)
+    axes.set_yticks(range(len(means)), means.index)
+    axes.set(xlabel="image width (channels)", ylabel="image depth (blocks)", title="mean zero-shot accuracy")
+    return picture
+
+
 def dimensions_figure(rows: pd.DataFrame, path: Path) -> None:
     """Gain by grown dimension at equal added FLOPs and parameters, and the map of image depth and width."""
     base = rows[rows["growth"] == "none"]
@@ -138,16 +159,7 @@ def dimensions_figure(rows: pd.DataFrame, path: Path) -> None:
         same = rows[rows["equal"] == equal].groupby("growth")
         gains = {name.replace("_", " "): paired(mine, base, "zero_shot_mean") for name, mine in same}
         forest(axes, gains, f"points of mean zero-shot over no growth,\nequal added {equal.replace('flops', 'FLOPs')}")
-    cells = pd.concat([rows[rows["equal"] == "map"], rows[rows["growth"] == "none"]])
-    sizes = cells["plan"].str.split().str[-1].str.split(",", expand=True).astype(int)
-    table = cells.assign(depth=sizes[0], width=32 * sizes[1]).pivot_table("zero_shot_mean", "depth", "width")
-    picture = panels[2].imshow(table, origin="lower", cmap="viridis", aspect="auto")
-    for (i, j), value in np.ndenumerate(table.to_numpy()):
-        colour = "black" if value > np.mean(picture.get_clim()) else "white"
-        panels[2].text(j, i, f"{value:.3f}", ha="center", va="center", color=colour, fontsize=10)
-    panels[2].set_xticks(range(len(table.columns)), table.columns)
-    panels[2].set_yticks(range(len(table.index)), table.index)
-    panels[2].set(xlabel="image width, channels", ylabel="image depth, blocks", title="mean zero-shot accuracy")
+    picture = draw_map(panels[2], rows)
     figure.colorbar(picture, ax=panels[2])
     write(figure, path)
 

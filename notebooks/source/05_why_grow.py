@@ -82,7 +82,7 @@ predictions.reveal("first", "abc"[min(names.index(accuracy.idxmax()), 4) // 2])
 
 # %% [markdown]
 # **Why:** the large model had time for fewer batches than it takes to see all pairs once (printed above). It has
-# hardly begun, while the small one has been through the data several times.
+# hardly begun, while the small one has been through the data about twenty times.
 
 # %% [markdown]
 # ## Bet on it
@@ -329,8 +329,8 @@ predictions.score()
 # the last step, so there is little to save before it, and the searches cost some. And at this budget a
 # small size is still about as good as any on the last step's data (right panel of the first figure, 16
 # TFLOPs): there is no need to get out of it. More can be saved where early steps get as much compute as
-# late ones (*equal steps*): there growing is ahead of the larger fixed sizes and level with the smallest, give or
-# take a point. Budgets that reach into the range in which larger sizes win have not been measured.
+# late ones (*equal steps*): there growing is ahead of the larger fixed sizes, and about a point behind the smallest
+# (undecided after Holm). Budgets that reach into the range in which larger sizes win have not been measured.
 
 # %% [markdown] tags=["exercise-text"]
 # ## Exercise 1 · The best size for a budget

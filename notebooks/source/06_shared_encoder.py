@@ -204,8 +204,8 @@ print(
 
 # %% [markdown]
 # So what is left of "raises cross-modal fusion"? A gain of many points would show at this size. Whether a
-# small one in retrieval is real, and whether zero-shot accuracy pays for it, is a matter of seeds: of few
-# seeds the 95 % bootstrap interval is hardly more than the range from the lowest to the highest (13).
+# small one in retrieval is real, and whether zero-shot accuracy pays for it, is a matter of seeds, for a
+# bootstrap interval of few seeds is too narrow (13).
 # What sharing gives for certain is arithmetic: the same compute with fewer weights.
 
 # %% [markdown]

@@ -35,7 +35,7 @@ from growclip_lite.widgets import explore
 predictions = Predictions(folder(out), "07")
 config = ModelConfig(
     LAPTOP.image_size, LAPTOP.patch_size, LAPTOP.context_length, 482, 64
-)  # 482 words: no FLOPs
+)  # looking up one of 482 words costs no FLOPs
 base = LAPTOP.start
 
 # %% [markdown]

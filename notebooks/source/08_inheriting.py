@@ -375,8 +375,8 @@ show(figure, "Held-out loss over iterations, one line per operator; shaded is th
 # **Takeaway:** where a model starts and where it soon arrives are two questions. If the model that was *not*
 # grown goes up as well, growing is not to blame: the learning rate had been brought down at the end of the
 # step before, and now starts high again. Every saved model pays that fee.
-# (The line of corner lies below that of lemon.) Where repeated blocks do well: they work from the first
-# iteration, while silent ones must be given a use first. That is a guess, not tested here.
+# (The line of corner is hidden behind that of lemon.) Where repeated blocks do well, a guess, not tested here:
+# they work from the first iteration, while silent ones must first be given a use.
 #
 # Shaded is the range of seeds. Be careful with the ranking: few iterations, one or two seeds, one growth step. The study of whole
 # streams (study 2, `growclip study growers`) is the place to decide. The package's default is `corner`, for a

@@ -252,7 +252,7 @@ for step, parts in enumerate(lesson_11.jumps(played), 2):
     print("step {}: new pairs {:+.2f}, inheriting {:+.2f}, search {:+.2f}".format(step, *parts))
 worse = sum(value > 0 for value in by_seed)
 print(
-    f"inheriting in step 2, other seeds: {min(by_seed):+.2f} to {max(by_seed):+.2f}, {worse} of 20 up"
+    f"inheriting in step 2, other seeds: {min(by_seed):+.2f} to {max(by_seed):+.2f}, {worse} of {len(by_seed)} up"
 )
 
 # %%

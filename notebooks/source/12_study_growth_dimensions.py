@@ -211,7 +211,7 @@ for name, d in found.items():
 
 # %%
 alt = "A map of mean zero-shot accuracy by image depth and image width, with the deviation over seeds."
-show(lesson_12.draw_map(rows), alt)
+show(lesson_12.draw_depth_and_width(rows), alt)
 
 # %%
 grid = rows[(rows["equal"] == "map") | (rows["growth"] == "none")]
