@@ -107,9 +107,11 @@ def solutions(name: str) -> NotebookNode:
 
 
 def execute(notebook: NotebookNode, parameters: dict[str, object]) -> NotebookNode:
-    """The executed notebook. Raises papermill's error where a cell fails or takes too long."""
+    """The executed notebook; its output folder is a fresh one, so that nothing an earlier run has left is read.
+    Raises papermill's error where a cell fails or takes too long."""
     with tempfile.TemporaryDirectory() as scratch:
         before, after = Path(scratch, "before.ipynb"), Path(scratch, "after.ipynb")
+        parameters = parameters | {"out": str(Path(scratch, "out"))}
         nbformat.write(notebook, before)
         papermill.execute_notebook(
             before, after, parameters, cwd=HERE, progress_bar=False, execution_timeout=CELL_SECONDS, log_output=False

@@ -7,8 +7,8 @@
 # inheriting parameters at a growth step. The abstract gives no formula; the operators are those of
 # the literature, fitted to this model. The momentum comes in 09.
 #
-# A growth step should not throw away what was paid for. But a larger matrix has rows and columns that no
-# trained weight belongs to. What is written there decides what the larger model can still do.
+# A larger matrix has rows and columns that no trained weight belongs to. What is written there decides
+# what the larger model can still do.
 
 # %% tags=["parameters"]
 profile = "laptop"

@@ -310,6 +310,8 @@ for m, (loss, known, new) in ends.items():
     print(
         f"m = {m:.1f}: loss {loss:.2f}, accuracy, known at step 2 {known:.2f}, at step 3 {new:.2f}"
     )
+loss, known, new = not_grown[:, -1].mean(0)
+print(f"not grown: loss {loss:.2f}, accuracy, known at step 2 {known:.2f}, at step 3 {new:.2f}")
 best = min(ends, key=lambda m: ends[m][0])
 predictions.reveal("best momentum", {0.0: "c", 1.0: "a"}.get(best, "b"))
 middle = ends[0.6]
