@@ -137,14 +137,15 @@ def draw_map(axes, rows: pd.DataFrame):
     cells = rows[(rows["equal"] == "map") | (rows["growth"] == "none")]
     sizes = cells["plan"].str.split().str[-1].str.split(",", expand=True).astype(int)
     cells = cells.assign(depth=sizes[0], width=HEAD_SIZE * sizes[1])
-    table = cells.pivot_table("zero_shot_mean", "depth", "width", ["mean", "std"])
+    table = cells.groupby(["depth", "width"])["zero_shot_mean"].agg(["mean", "std"]).unstack()
     means, deviations = table["mean"], table["std"].to_numpy()
     picture = axes.imshow(means, origin="lower", cmap="viridis", aspect="auto")
     axes.grid(False)
     for (i, j), value in np.ndenumerate(means.to_numpy()):
         if not np.isnan(value):
             colour = "black" if value > np.mean(picture.get_clim()) else "white"
-            axes.text(j, i, f"{value:.3f}\n± {deviations[i, j]:.3f}", ha="center", va="center", color=colour)
+            spread = "" if np.isnan(deviations[i, j]) else f"\n± {deviations[i, j]:.3f}"
+            axes.text(j, i, f"{value:.3f}{spread}", ha="center", va="center", color=colour)
     axes.set_xticks(range(means.shape[1]), means.columns)
     axes.set_yticks(range(len(means)), means.index)
     axes.set(xlabel="image width (channels)", ylabel="image depth (blocks)", title="mean zero-shot accuracy")
