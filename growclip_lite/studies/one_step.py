@@ -23,13 +23,15 @@ def trained_before(source: str, profile: Profile, seed: int, architecture: Archi
 
 
 def growth_row(run: Run, old: GrowCLIP, growth: Growth) -> dict:
-    """What one growth step brought, and what it made forget."""
+    """What one growth step brought, and what it made forget where the source has tasks for every growth step."""
     steps = len(run.stream.train)
-    known = run.stream.step_tasks[steps - 2]
     scores = scores_of(run)(growth.model, steps)
     row = row_of(growth.model, (old.architecture, growth.model.architecture), [scores], [growth.train_flops])
-    was, now = (mean(zero_shot_all(model, known)) for model in (old, growth.model))
-    return row | {
+    row |= {
         "loss_before": growth.loss_before, "loss_grown": growth.loss_grown, "loss_after": growth.loss_after,
-        "curve": listed(growth.curve), "earlier_before": was, "earlier_after": now, "forgetting": was - now,
+        "curve": listed(growth.curve),
     }  # fmt: skip
+    if not run.stream.step_tasks:
+        return row
+    was, now = (mean(zero_shot_all(model, run.stream.step_tasks[steps - 2])) for model in (old, growth.model))
+    return row | {"earlier_before": was, "earlier_after": now, "forgetting": was - now}
