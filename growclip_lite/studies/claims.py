@@ -135,8 +135,8 @@ def on_search(folder: Path) -> Iterator[Finding]:
     if len(chosen):
         share = chosen.assign(share=chosen["text_flops"] / (chosen["text_flops"] + chosen["image_flops"]).clip(lower=1))
         text, image = (share[share["data"] == f"hard-{side}"] for side in ("text", "image"))
-        what = "text side's share of the growth: hard on text - hard on image, %"
-        yield Finding("C2", "hard streams", what, "everything else", paired(text, image, "share"), "choice")
+        what = "text side's share of the growth: hard on text - hard on image, tenths"
+        yield Finding("C2", "hard streams", what, "everything else", paired(text, image, "share", 10.0), "choice")
 
 
 def on_sharing(folder: Path) -> Iterator[Finding]:
