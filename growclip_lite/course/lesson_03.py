@@ -144,19 +144,19 @@ def check_one_head(answer) -> None:
         query, key, value = (_random(4 + seed, 32, seed=3 * seed + i) for i in range(3))
         real = torch.arange(4 + seed) < 4
         unmasked = query @ key.T
-        scores = unmasked.masked_fill(~real, -math.inf)
+        scaled, scores = unmasked / math.sqrt(32), unmasked.masked_fill(~real, -math.inf)
         expected = (scores / math.sqrt(32)).softmax(1) @ value
         got = torch.as_tensor(answer(query, key, value, real))
         require(got.shape == expected.shape, f"the result must be {tuple(expected.shape)}, not {tuple(got.shape)}.")
         mistakes = {
             "the scores grow with the head size: scale them down first.": scores.softmax(1) @ value,
             "that is divided by too much: think of a root.": (scores / 32).softmax(1) @ value,
-            "every *query* must share out a sum of 1.": (unmasked / math.sqrt(32)).softmax(0) @ value,
+            "every *query* must share out a sum of 1.": scaled.softmax(0) @ value,
         }
         if not real.all():
-            mistakes["padding is attended to."] = (unmasked / math.sqrt(32)).softmax(1) @ value
-            zeroed = (unmasked / math.sqrt(32)).masked_fill(~real, 0.0).softmax(1) @ value
-            mistakes["a score of 0 still has a weight: exp(0) is 1."] = zeroed
+            mistakes["padding is attended to."] = scaled.softmax(1) @ value
+            zeroed = scaled.masked_fill(~real, 0.0)
+            mistakes["a score of 0 still has a weight: exp(0) is 1."] = zeroed.softmax(1) @ value
         for hint, wrong in mistakes.items():
             require(not torch.allclose(got, wrong, atol=1e-4), hint)
         require(

@@ -11,6 +11,7 @@ import pandas as pd
 
 from growclip_lite.architecture import HEAD_SIZE
 from growclip_lite.plots import GREY, plt
+from growclip_lite.studies.measures import read_plan
 from growclip_lite.studies.statistics import Difference, difference, paired
 from growclip_lite.studies.table import SETTING, first_setting, read_table
 
@@ -135,8 +136,8 @@ def draw_map(axes, rows: pd.DataFrame):
     """Mean zero-shot accuracy ± deviation over seeds, by depth and width of the image encoder. Returns what a colour
     bar wants."""
     cells = rows[(rows["equal"] == "map") | (rows["growth"] == "none")]
-    sizes = cells["plan"].str.split().str[-1].str.split(",", expand=True).astype(int)
-    cells = cells.assign(depth=sizes[0], width=HEAD_SIZE * sizes[1])
+    sizes = [read_plan(plan)[-1] for plan in cells["plan"]]
+    cells = cells.assign(depth=[a.image_depth for a in sizes], width=[HEAD_SIZE * a.image_width for a in sizes])
     table = cells.groupby(["depth", "width"])["zero_shot_mean"].agg(["mean", "std"]).unstack()
     means, deviations = table["mean"], table["std"].to_numpy()
     picture = axes.imshow(means, origin="lower", cmap="viridis", aspect="auto")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from growclip_lite.errors import InputError
-from growclip_lite.profiles import LAPTOP, ONLINE, STUDY, Profile
+from growclip_lite.profiles import LAPTOP, ONLINE, STUDY
 from growclip_lite.studies import capacity, ceilings, choice, continual, dimensions, growers, growing, momentum, sharing
 from growclip_lite.studies.figures import (
     capacity_figure,
@@ -74,47 +74,34 @@ def check_study(name: str) -> None:
         raise InputError(f"There is no study {name!r}; choose one of {', '.join(STUDIES)}.")
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One part of reproducing everything."""
-
-    study: str
-    source: str
-    profile: Profile
-    seeds: int
-    short: bool = False
-
-    @property
-    def grid(self) -> Grid:
-        return Grid(self.source, self.profile, self.seeds, self.short)
-
-
 CIFAR = "data/cifar10"
 HALF = replace(STUDY, iterations=500)  # where a study has so many settings that ten hours would not do
+# The names of studies, and their grids.
 REPRODUCE = (
-    Stage("growth", "scenes", ONLINE, 10, short=True), Stage("growers", "scenes", ONLINE, 10),
-    Stage("growth", "scenes", HALF, 5), Stage("momentum", "scenes", HALF, 5), Stage("dimensions", "scenes", HALF, 5),
-    Stage("sharing", "scenes", STUDY, 5), Stage("choice", "scenes", HALF, 10), Stage("continual", "scenes", HALF, 5),
-    Stage("growth", "emoji", HALF, 5, short=True), Stage("growers", "emoji", HALF, 5, short=True),
-    Stage("growth", CIFAR, HALF, 5, short=True), Stage("growers", CIFAR, HALF, 5, short=True),
-    Stage("growth", "scenes", LAPTOP, 5, short=True),
+    ("growth", Grid("scenes", ONLINE, 10, short=True)), ("growers", Grid("scenes", ONLINE, 10)),
+    ("growth", Grid("scenes", HALF, 5)), ("momentum", Grid("scenes", HALF, 5)),
+    ("dimensions", Grid("scenes", HALF, 5)), ("sharing", Grid("scenes", STUDY, 5)),
+    ("choice", Grid("scenes", HALF, 10)), ("continual", Grid("scenes", HALF, 5)),
+    ("growth", Grid("emoji", HALF, 5, short=True)), ("growers", Grid("emoji", HALF, 5, short=True)),
+    ("growth", Grid(CIFAR, HALF, 5, short=True)), ("growers", Grid(CIFAR, HALF, 5, short=True)),
+    ("growth", Grid("scenes", LAPTOP, 5, short=True)),
 )  # fmt: skip
 
 
-def at_hand(stage: Stage) -> bool:
+def at_hand(grid: Grid) -> bool:
     """Built-in data always are; CIFAR-10 is where `data_scripts/prepare_cifar10.py` has made its folder."""
-    return "/" not in stage.source or Path(stage.source).is_dir()
+    return "/" not in grid.source or Path(grid.source).is_dir()
 
 
-def expected_seconds(stage: Stage, measured: Path, folder: Path) -> float:
+def expected_seconds(study: str, grid: Grid, measured: Path, folder: Path) -> float:
     """Seconds on one thread that are still to come, from what the measured table took; NaN where it has no rows."""
-    key = setting_of(stage.source, stage.profile)
-    if stage.study == "choice":  # which has streams of its own beside this one
+    key = setting_of(grid.source, grid.profile)
+    if study == "choice":  # which has streams of its own beside this one
         del key["data"]
-    before, here = (rows_of(where / f"{stage.study}.csv", key) for where in (measured, folder))
+    before, here = (rows_of(where / f"{study}.csv", key) for where in (measured, folder))
     if not len(before):
         return float("nan")
-    whole = before["seconds"].sum() * stage.seeds / before["seed"].nunique()
+    whole = before["seconds"].sum() * grid.seeds / before["seed"].nunique()
     return max(whole - (here["seconds"].sum() if len(here) else 0.0), 0.0)
 
 
@@ -122,20 +109,20 @@ def describe_plan(measured: Path, folder: Path, workers: int) -> str:
     """What is going to be run, and how long it will take on this many workers."""
     head = f"{'study':<12}{'data':<14}{'profile':<9}{'iterations':>11}{'seeds':>6}  hours, {workers} jobs side by side"
     lines, total = [head], 0.0
-    for stage in REPRODUCE:
-        hours = expected_seconds(stage, measured, folder) / 3600 / workers
+    for study, grid in REPRODUCE:
+        hours = expected_seconds(study, grid, measured, folder) / 3600 / workers
         told = "not measured before" if math.isnan(hours) else f"{hours:.1f}"
-        told = told if at_hand(stage) else "skipped: make the folder with data_scripts/prepare_cifar10.py"
-        total += 0.0 if math.isnan(hours) or not at_hand(stage) else hours
+        told = told if at_hand(grid) else "skipped: make the folder with data_scripts/prepare_cifar10.py"
+        total += 0.0 if math.isnan(hours) or not at_hand(grid) else hours
         lines.append(
-            f"{stage.study:<12}{stage.source:<14}{stage.profile.name:<9}"
-            f"{stage.profile.iterations:>11,}{stage.seeds:>6}  {told}{', short form' if stage.short else ''}"
+            f"{study:<12}{grid.source:<14}{grid.profile.name:<9}"
+            f"{grid.profile.iterations:>11,}{grid.seeds:>6}  {told}{', short form' if grid.short else ''}"
         )
     return "\n".join([*lines, f"{'in all':<52}  {total:.1f}"])
 
 
 def reproduce(folder: Path, workers: int) -> None:
     """Runs all studies; what is in `folder` already is not run again."""
-    for stage in REPRODUCE:
-        if at_hand(stage):
-            run_study(stage.study, stage.grid, folder, workers)
+    for study, grid in REPRODUCE:
+        if at_hand(grid):
+            run_study(study, grid, folder, workers)

@@ -194,7 +194,7 @@ for (method, view), part in rows.groupby(["method", "view"]):
     iterations = [sum(map(int, text.split())) for text in part["steps_iterations"]]
     cost = part["train_flops"].mean() / 1e12
     print(f"{method:13} {view:10} {np.mean(iterations):6.0f} iterations {cost:6.1f} TFLOPs")
-same = rows[rows["view"].isin(["all", "flops"])].groupby("seed")["train_flops"]
+same = at_equal_flops.groupby("seed")["train_flops"]
 assert (same.max() / same.min()).max() < 1.05
 
 # %% [markdown]
