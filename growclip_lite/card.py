@@ -9,6 +9,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from growclip_lite.architecture import Architecture, count_parameters, forward_flops
 from growclip_lite.checkpoint import load_model, write_atomically
+from growclip_lite.markdown import markdown_table
 from growclip_lite.model import GrowCLIP
 from growclip_lite.plots import plot_growth
 
@@ -59,31 +60,31 @@ def results(about: dict, entry: dict) -> list[EvalResult]:
     return found
 
 
-def growth_table(entries: list[dict]) -> list[str]:
-    columns = "growth step|pairs so far|architecture|parameters|training, TFLOPs|zero-shot, mean|image-to-text R@1"
-    rows = [f"|{columns}|", "|" + "---|" * (columns.count("|") + 1)]
+def growth_table(entries: list[dict]) -> str:
+    head = "growth step|pairs so far|architecture|parameters|training, TFLOPs|zero-shot, mean|image-to-text R@1"
+    rows = []
     for e in entries:
         accuracy = "-" if e["zero_shot_mean"] is None else f"{e['zero_shot_mean']:.3f}"
         shape, recall = Architecture.from_dict(e["architecture"]), e["retrieval"]["i2t_r1"]
         size, cost = f"{e['parameters'] / 1e6:.2f} M", f"{e['train_flops'] / 1e12:.1f}"
-        rows.append(f"|{e['step']}|{e['samples_total']:,}|{shape}|{size}|{cost}|{accuracy}|{recall:.3f}|")
-    return rows
+        rows.append((e["step"], f"{e['samples_total']:,}", shape, size, cost, accuracy, f"{recall:.3f}"))
+    return markdown_table(head, rows)
 
 
-def score_table(entry: dict, sizes: dict) -> list[str]:
-    rows, halves = ["| test | pictures | score |", "|---|---|---|"], []
+def score_table(entry: dict, sizes: dict) -> str:
+    rows, halves = [], []
     for name, value in entry["zero_shot"].items():
         count = sizes["zero_shot"][name]
         halves.append(half_width(value, count))
-        rows.append(f"| zero-shot, {name}, top-1 | {count:,} | {value:.3f} ± {halves[-1]:.3f} |")
+        rows.append((f"zero-shot, {name}, top-1", f"{count:,}", f"{value:.3f} ± {halves[-1]:.3f}"))
     if halves:
         of_mean = math.hypot(*halves) / len(halves)  # the tasks' pictures are drawn independently
         told = f"{entry['zero_shot_mean']:.3f} ± {of_mean:.3f}"
-        rows.append(f"| **zero-shot, mean** | {sum(sizes['zero_shot'].values()):,} | **{told}** |")
+        rows.append(("**zero-shot, mean**", f"{sum(sizes['zero_shot'].values()):,}", f"**{told}**"))
     count = sizes["retrieval"]
     for name, value in entry["retrieval"].items():
-        rows.append(f"| retrieval, {name} | {count:,} | {value:.3f} ± {half_width(value, count):.3f} |")
-    return rows
+        rows.append((f"retrieval, {name}", f"{count:,}", f"{value:.3f} ± {half_width(value, count):.3f}"))
+    return markdown_table("test | pictures | score", rows)
 
 
 def from_report(about: dict, report: dict) -> list[str]:
@@ -99,13 +100,13 @@ def from_report(about: dict, report: dict) -> list[str]:
         f"--share-power {settings['share_power']} --seed {about['seed']} --out DIR"
     )
     return [
-        "## How it grew", "", *growth_table(entries), "",
+        "## How it grew", "", growth_table(entries), "",
         f"Training took {total:.1f} TFLOPs in all, the search for the architectures {search:.1f} more.", "",
         "![architecture and accuracy over the growth steps](growth.png)", "",
         "## Scores", "",
         "On test data; ± is half of the 95 % interval over test pictures. How much another seed changes is in the "
         "tables of the project.", "",
-        *score_table(entries[-1], report["test_sizes"]), "",
+        score_table(entries[-1], report["test_sizes"]), "",
         "## Made by", "", f"`{command}`" + (f" at commit {about['commit']}" if "commit" in about else "") + ".", "",
         f"Software: {software}.", "",
     ]  # fmt: skip
@@ -154,14 +155,14 @@ def onnx_section(about: dict) -> list[str]:
     if "onnx" not in about:
         return []
     rows = [
-        f"| {side} | {found['bytes'] / 1e6:.2f} MB | {found['onnxruntime']:,.0f} | {found['torch']:,.0f} |"
+        (side, f"{found['bytes'] / 1e6:.2f} MB", f"{found['onnxruntime']:,.0f}", f"{found['torch']:,.0f}")
         for side, found in about["onnx"]["sides"].items()
     ]
     return [
         "## ONNX", "",
         "`growclip export CHECKPOINT DIR` writes both encoders for a batch of any size. Measured on "
         f"{about['onnx']['machine']} in batches of {about['onnx']['batch']}, float32, each with its own defaults:", "",
-        "| encoder | file | per second, onnxruntime | per second, torch |", "|---|---|---|---|", *rows, "",
+        markdown_table("encoder | file | per second, onnxruntime | per second, torch", rows), "",
     ]  # fmt: skip
 
 

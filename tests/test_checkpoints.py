@@ -18,6 +18,7 @@ from growclip_lite.course import lesson_04
 from growclip_lite.data import emoji
 from growclip_lite.errors import InputError
 from growclip_lite.hub import FILES
+from growclip_lite.markdown import markdown_table
 
 ROOT = Path(__file__).resolve().parent.parent
 CHECKPOINTS = sorted(path.parent for path in (ROOT / "checkpoints").glob("*/config.json"))
@@ -99,14 +100,14 @@ def test_a_card_is_complete(folder: Path):
 
 
 def test_readme_quotes_the_cards():
-    rows = ["| checkpoint | parameters | weights | zero-shot, mean | image-to-text R@1 |", "|---|---|---|---|---|"]
+    head, rows = "checkpoint | parameters | weights | zero-shot, mean | image-to-text R@1", []
     for folder in CHECKPOINTS:
         card, model = card_of(folder), GrowCLIP.from_pretrained(folder)
         size = (folder / "model.safetensors").stat().st_size
         parameters = count_parameters(model.architecture, model.config)
-        sizes = f"{parameters / 1e6:.2f} M | {size / 1e6:.1f} MB"
+        sizes = f"{parameters / 1e6:.2f} M", f"{size / 1e6:.1f} MB"
         link = f"[{folder.name}](checkpoints/{folder.name}/README.md)"
-        rows.append(f"| {link} | {sizes} | {card['mean, top-1']:.3f} | {card['i2t_r1']:.3f} |")
+        rows.append((link, *sizes, f"{card['mean, top-1']:.3f}", f"{card['i2t_r1']:.3f}"))
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     quoted = readme.split("<!-- checkpoints -->")[1].split("<!-- /checkpoints -->")[0].strip()
-    assert quoted.splitlines() == rows, "\n".join(rows)
+    assert quoted == markdown_table(head, rows)

@@ -13,6 +13,7 @@ from growclip_lite.bench.search_quality import agreement
 from growclip_lite.bench.throughput import MATMUL, OUR_NAME
 from growclip_lite.bench.time_to_accuracy import MARKS, seconds_to
 from growclip_lite.bench.timing import has_gpu, ratios
+from growclip_lite.markdown import markdown_table
 from growclip_lite.studies.table import rows_of
 
 Figure = tuple[str, str, str]  # what, measured, asked for at least (or, of costs, at most)
@@ -152,11 +153,12 @@ PARTS = {
 
 def table(folder: Path, key: dict[str, str]) -> str:
     """All figures of a machine and profile as a Markdown table; a part that was not run is "not measured"."""
-    lines = [f"{key['machine']}, profile {key['profile']}:", "", "| figure | measured | asked |", "|---|---|---|"]
+    lines = []
     for part, figures in PARTS.items():
         rows = rows_of(folder / f"bench_{part}.csv", key)
         found = [(part, NOT_MEASURED, "")] if rows.empty else figures(rows)
-        lines += [f"| {name} | {measured} | {asked} |" for name, measured, asked in found]
+        lines += found
     if not has_gpu(key["machine"]):
-        lines.append(f"| all of this on a GPU | {NOT_MEASURED} |  |")
-    return "\n".join(lines)
+        lines.append(("all of this on a GPU", NOT_MEASURED, ""))
+    title = f"{key['machine']}, profile {key['profile']}:"
+    return f"{title}\n\n{markdown_table('figure | measured | asked', lines)}"

@@ -23,6 +23,7 @@ from growclip_lite.data.scenes import KINDS_OF_SCENE, concepts_at, sample_scenes
 from growclip_lite.data.stream import Stream
 from growclip_lite.evaluate import embed_images, embed_texts, shares
 from growclip_lite.grow import grow
+from growclip_lite.markdown import markdown_table
 from growclip_lite.model import GrowCLIP
 from growclip_lite.plots import COLOURS, GREY, draw_architecture, plt, spread
 from growclip_lite.profiles import Profile, get_profile
@@ -171,12 +172,12 @@ def other_runs(results: Path) -> list[str]:
 
 def contents(source: Path) -> str:
     """A Markdown table of all notebooks but this one, each by the question that is its title."""
-    rows = ["| | question |", "|---|---|"]
+    rows = []
     for path in sorted(source.glob("[0-9][0-9]_*.py"))[1:]:
         title = next(line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("# # "))
         number, question = title.removeprefix("# # ").split(" · ", 1)
-        rows.append(f"| {number} | [{question}]({path.stem}.ipynb) |")
-    return "\n".join(rows)
+        rows.append((number, f"[{question}]({path.stem}.ipynb)"))
+    return markdown_table(" | question", rows)
 
 
 # ---- exercises ----

@@ -14,8 +14,9 @@ from scipy.stats import ttest_1samp, ttest_ind
 from growclip_lite.course.display import PALETTE, subplots
 from growclip_lite.course.exercises import exercise, require
 from growclip_lite.evaluate import forgetting
+from growclip_lite.markdown import markdown_table
 from growclip_lite.profiles import get_profile
-from growclip_lite.studies.claims import REPORTED, VERDICTS, Finding, judged, markdown, place, read, settings
+from growclip_lite.studies.claims import REPORTED, VERDICTS, Finding, judged, place, read, settings
 from growclip_lite.studies.figures import centre, steps_of
 from growclip_lite.studies.jobs import Grid, run_jobs
 from growclip_lite.studies.run import all_jobs
@@ -138,7 +139,8 @@ def claim_table(folder: Path) -> str:
             lines.append([claim, paper, f"{f.what}: {f.found}", f"{f.equal}; {f.data}", f.found.seeds, told])
         if not mine:
             lines.append([claim, reported, "not measured", "-", 0, "-"])
-    return markdown("claim | the paper (abstract) | we measured (95 %) | held equal; where | seeds | verdict", lines)
+    head = "claim | the paper (abstract) | we measured (95 %) | held equal; where | seeds | verdict"
+    return markdown_table(head, lines)
 
 
 def recompute_growth(profile: str, place: Path) -> pd.DataFrame:

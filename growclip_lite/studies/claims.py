@@ -8,13 +8,14 @@ Holm's method. Everything printed is computed from the rows in the tables.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from growclip_lite.markdown import markdown_table
 from growclip_lite.profiles import PROFILES
 from growclip_lite.studies.statistics import FEWEST_SEEDS, Difference, holm, paired, verdict
 from growclip_lite.studies.table import SETTING, first_setting, read_table
@@ -221,22 +222,14 @@ def judged(folder: Path) -> list[tuple[Finding, float, str]]:
     return found
 
 
-def markdown(head: str, rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table; `head` names its columns, separated by bars."""
-    columns = [name.strip() for name in head.split("|")]
-    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    return "\n".join([*lines, *(f"| {' | '.join(map(str, cells))} |" for cells in rows)])
-
-
 def full_table(folder: Path) -> str:
     """One line per finding, as Markdown."""
     lines = []
     for f, p, judgement in judged(folder):
         corrected = "-" if np.isnan(p) else f"{p:.3f}"
         lines.append([f.claim, f.data, f.what, f.equal, f.found, f.found.seeds, corrected, judgement, f.study])
-    return markdown(
-        "claim | data | measured | held equal | difference (95 %) | seeds | p (Holm) | verdict | study", lines
-    )
+    head = "claim | data | measured | held equal | difference (95 %) | seeds | p (Holm) | verdict | study"
+    return markdown_table(head, lines)
 
 
 def short_table(folder: Path) -> str:
@@ -249,7 +242,7 @@ def short_table(folder: Path) -> str:
         told = ", ".join(f"{counts[name]} {name}" for name in VERDICTS if counts[name]) or "not measured"
         first = f"{mine[0][0].what}: {mine[0][0].found} ({mine[0][0].data})" if mine else "-"
         lines.append([claim, reported, told, first])
-    return markdown("claim | the paper (abstract) | comparisons here | the first of them, points (95 %)", lines)
+    return markdown_table("claim | the paper (abstract) | comparisons here | the first of them, points (95 %)", lines)
 
 
 def mean_and_deviation(values: pd.Series) -> str:
@@ -270,7 +263,8 @@ def scores_table(folder: Path) -> str:
             cost = f"{part['train_flops'].mean() / 1e12:.1f}"
             cells = [place(setting), name, len(part), *scores, cost]
             lines.append(cells)
-    return markdown("data, profile, iterations | method | seeds | mean zero-shot | image-to-text R@1 | TFLOPs", lines)
+    head = "data, profile, iterations | method | seeds | mean zero-shot | image-to-text R@1 | TFLOPs"
+    return markdown_table(head, lines)
 
 
 def main_table(folder: Path) -> str:
@@ -284,7 +278,7 @@ def main_table(folder: Path) -> str:
         cells = [data, f"{iterations:,}", len(grown), *scores, gain if gain.seeds > 1 else "not measured"]
         lines.append(cells)
     scores = "mean zero-shot | image-to-text R@1 | from scratch, zero-shot"
-    return markdown(f"data | iterations | seeds | {scores} | gain, points (95 %)", lines)
+    return markdown_table(f"data | iterations | seeds | {scores} | gain, points (95 %)", lines)
 
 
 def tried_table(folder: Path) -> str:
@@ -303,4 +297,4 @@ def tried_table(folder: Path) -> str:
         "architectures | plan (depth and width of image, text, shared) | share power | batch | learning rate | TFLOPs "
         "| seeds | validation zero-shot | validation R@1"
     )
-    return markdown(head, lines)
+    return markdown_table(head, lines)
