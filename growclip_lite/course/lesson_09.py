@@ -18,7 +18,7 @@ from growclip_lite.data.stream import Task
 from growclip_lite.evaluate import mean, zero_shot_all
 from growclip_lite.inherit import blend
 from growclip_lite.model import GrowCLIP
-from growclip_lite.studies.figures import line
+from growclip_lite.studies.figures import draw_momenta
 from growclip_lite.train import Batch, TrainConfig, TrainingSet, fit
 
 TASKS = ("shape", "kind")  # things with names: where old and new concepts differ most
@@ -63,14 +63,9 @@ def draw_blend(m: float, inherited: Tensor, fresh: Tensor, sweep: dict[float, fl
 def draw_study(rows: pd.DataFrame) -> Figure:
     """Study 3: final accuracy and forgetting over the momentum of both readings; bars are 95 % intervals."""
     figure, panels = subplots(2, 2, figsize=(11, 7))
-    columns = {"zero_shot_mean": "final mean zero-shot accuracy", "forgetting": "lost on earlier concepts"}
-    for row, (reading, name) in enumerate((("A", "momentum m (reading A)"), ("B", "decay (reading B)"))):
-        for axes, (column, label) in zip(panels[row], columns.items(), strict=True):
-            of_reading = rows[rows["reading"] == reading].groupby("before")
-            for colour, (before, part) in zip(PALETTE, of_reading, strict=False):
-                line(axes, part, "momentum", column, color=colour, label=f"{before} training before")
-            axes.set(xlabel=name, ylabel=label)
-    panels[0, 0].legend(fontsize=9)
+    draw_momenta(
+        panels, rows, {"zero_shot_mean": "final mean zero-shot accuracy", "forgetting": "lost on earlier concepts"}
+    )
     return figure
 
 

@@ -14,6 +14,7 @@ from growclip_lite.plots import GREY, plt
 from growclip_lite.studies.measures import read_plan
 from growclip_lite.studies.statistics import Difference, difference, paired
 from growclip_lite.studies.table import SETTING, first_setting, read_table
+from growclip_lite.train import RECORD_EVERY
 
 # Okabe and Ito's palette, safe for colour-blind readers.
 PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#222222", "#B8A800", "#8a8a8a"]
@@ -113,21 +114,34 @@ def growers_figure(rows: pd.DataFrame, path: Path) -> None:
     write(figure, path)
 
 
+def draw_momenta(panels, rows: pd.DataFrame, columns: dict[str, str]) -> None:
+    """Into axes (2, columns): `columns` (with their labels) over the momentum, reading A above reading B."""
+    for row, (reading, name) in enumerate((("A", "momentum m (reading A)"), ("B", "decay of the average (reading B)"))):
+        for axes, (column, label) in zip(panels[row], columns.items(), strict=True):
+            by_training = rows[rows["reading"] == reading].groupby("before", sort=False)
+            for colour, (before, part) in zip(PALETTE, by_training, strict=False):
+                line(axes, part, "momentum", column, color=colour, label=f"{before} training before")
+            tidy(axes, xlabel=name, ylabel=label)
+    panels[0, 0].legend(frameon=False, fontsize=9)
+
+
 def momentum_figure(rows: pd.DataFrame, path: Path) -> None:
-    """Loss right after growing, final accuracy and forgetting over the momentum, both readings."""
+    """Loss right after growing, recovery after long training, final accuracy and forgetting, both readings."""
     columns = {
         "loss_grown": "held-out loss right after growing", "zero_shot_mean": "final mean zero-shot accuracy",
         "forgetting": "accuracy lost on earlier concepts",
     }  # fmt: skip
-    figure, panels = plt.subplots(2, 3, figsize=(14, 7.6), sharex="row", gridspec_kw={"wspace": 0.26, "hspace": 0.3})
-    for row, (reading, name) in enumerate((("A", "momentum m (reading A)"), ("B", "decay of the average (reading B)"))):
-        for axes, (column, label) in zip(panels[row], columns.items(), strict=True):
-            for colour, (before, part) in zip(
-                PALETTE, rows[rows["reading"] == reading].groupby("before"), strict=False
-            ):
-                line(axes, part, "momentum", column, color=colour, label=f"{before} training before")
-            tidy(axes, xlabel=name, ylabel=label)
-    panels[0, 0].legend(frameon=False, fontsize=9)
+    figure, panels = plt.subplots(2, 4, figsize=(18, 7.6), gridspec_kw={"wspace": 0.3, "hspace": 0.3})
+    draw_momenta(panels[:, :3], rows, columns)
+    for axes, (reading, part) in zip(panels[:, 3], rows[rows["before"] == "long"].groupby("reading"), strict=False):
+        momenta = sorted(part["momentum"].unique())
+        palette = plt.get_cmap("viridis")(np.linspace(0, 0.92, len(momenta)))
+        for colour, momentum in zip(palette, momenta, strict=True):
+            losses = steps_of(part[part["momentum"] == momentum], "curve").mean(0)
+            axes.plot(RECORD_EVERY * np.arange(1, 1 + len(losses)), losses, color=colour, label=f"{momentum:g}")
+        label = "training loss, long training before"
+        tidy(axes, xlabel=f"iterations after growing (reading {reading})", ylabel=label)
+        axes.legend(frameon=False, fontsize=9)
     figure.suptitle(f"How much to inherit, {rows['seed'].nunique()} seeds", y=0.94)
     write(figure, path)
 
