@@ -66,7 +66,7 @@ def build(name: str, recipe: Recipe) -> None:
     """Grows into runs/checkpoints (or goes on there), then replaces checkpoints/NAME and its earlier growth steps."""
     profile = get_profile(PROFILE)
     profile = replace(profile, iterations=recipe.iterations or profile.iterations)
-    commit = provenance(profile)["commit"]
+    commit = provenance()["commit"]
     if commit.endswith("+"):
         raise SystemExit("The package has changes that are not committed: a checkpoint names the commit it comes from.")
     run = HERE.parent / "runs" / "checkpoints" / f"{name}-{commit}"

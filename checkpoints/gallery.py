@@ -16,12 +16,11 @@ from matplotlib.animation import FuncAnimation, PillowWriter
 from growclip_lite import GrowCLIP, load_stream
 from growclip_lite.data.emoji import KINDS
 from growclip_lite.data.stream import Pairs, Stream
-from growclip_lite.evaluate import embed_images, embed_texts, ensemble, shares
+from growclip_lite.evaluate import classify, embed_images, embed_texts
 from growclip_lite.plots import COLOURS, GREY, draw_architecture, plt
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results"
-TEMPLATES = ("{}", "a {}", "a picture of a {}")
 # Labels to choose from. The pictures are spread evenly over the test pictures, whatever the model says.
 LABELS = {
     "scenes": [
@@ -38,12 +37,6 @@ LABELS = {
 }
 SHOWN, TOP = 4, 3
 QUERIES = ("a big yellow circle on grass", "a blue star at night", "two things in the snow")
-
-
-def shares_of(model: GrowCLIP, images: np.ndarray, labels: list[str]) -> np.ndarray:
-    """(M, C): how the model shares out 1 among the labels."""
-    classes = ensemble(model, [[template.format(label) for template in TEMPLATES] for label in labels])
-    return shares(model, images, classes).numpy()
 
 
 def test_pictures(stream: Stream) -> np.ndarray:
@@ -64,7 +57,7 @@ def draw_zero_shot(streams: dict[str, Stream], path: Path) -> None:
     for row, (name, labels) in enumerate(LABELS.items()):
         model = GrowCLIP.from_pretrained(HERE / f"{name}-laptop")
         images = test_pictures(streams[name])
-        for column, (image, share) in enumerate(zip(images, shares_of(model, images, labels), strict=True)):
+        for column, (image, share) in enumerate(zip(images, classify(model, images, labels).numpy(), strict=True)):
             picture, bars = panels[2 * row, column], panels[2 * row + 1, column]
             picture.imshow(image.transpose(1, 2, 0), interpolation="nearest")
             picture.set_axis_off()

@@ -62,10 +62,11 @@ def growth_table(report: dict) -> str:
 
 
 def run_evaluate(args: argparse.Namespace) -> None:
-    from growclip_lite import GrowCLIP, evaluate, load_stream
+    from growclip_lite import GrowCLIP, evaluate
+    from growclip_lite.data.load import load_tests
 
     model = GrowCLIP.from_pretrained(args.checkpoint)
-    stream = load_stream(args.data, args.profile, args.seed)
+    stream = load_tests(args.data, args.profile, args.seed)
     check_image_size(model, stream)
     scores = evaluate(model, stream)
     if args.json:
@@ -92,20 +93,18 @@ def run_classify(args: argparse.Namespace) -> None:
 
     from growclip_lite import GrowCLIP
     from growclip_lite.data.pictures import read_picture
-    from growclip_lite.evaluate import ensemble, shares
+    from growclip_lite.evaluate import classify
 
     labels = [label.strip() for label in args.labels.split(",") if label.strip()]
     if len(set(labels)) < 2:
         raise InputError(f"--labels {args.labels!r} names fewer than two different labels; separate them by commas.")
     model = GrowCLIP.from_pretrained(args.checkpoint)
-    templates = ("{}", "a {}", "a photo of a {}", "a picture of a {}")
-    classes = ensemble(model, [[template.format(label) for template in templates] for label in labels])
     for name in args.images:
         try:
             pixels = read_picture(name, model.config.image_size)
         except (OSError, ValueError) as error:
             raise InputError(f"{name} cannot be read as a picture: {error}.") from error
-        found = shares(model, pixels[None], classes)[0]
+        found = classify(model, pixels[None], labels)[0]
         best = torch.argsort(found, descending=True)
         print(f"{name}: " + ", ".join(f"{labels[i]} {found[i]:.0%}" for i in best[: args.top]))
 
@@ -113,11 +112,12 @@ def run_classify(args: argparse.Namespace) -> None:
 def run_find(args: argparse.Namespace) -> None:
     from PIL import Image
 
-    from growclip_lite import GrowCLIP, load_stream
+    from growclip_lite import GrowCLIP
+    from growclip_lite.data.load import load_tests
     from growclip_lite.evaluate import embed_images, embed_texts
 
     model = GrowCLIP.from_pretrained(args.checkpoint)
-    stream = load_stream(args.data, args.profile, args.seed)
+    stream = load_tests(args.data, args.profile, args.seed)
     check_image_size(model, stream)
     pairs = stream.retrieval
     similarity = (embed_images(model, pairs.images) @ embed_texts(model, [args.text]).T)[:, 0]

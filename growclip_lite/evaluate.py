@@ -13,6 +13,7 @@ from growclip_lite.model import GrowCLIP, as_images
 
 BATCH = 512
 RECALL_AT = (1, 5, 10)
+TEMPLATES = ("{}", "a {}", "a photo of a {}", "a picture of a {}")  # for labels of anybody's choice
 
 
 @torch.inference_mode()
@@ -46,16 +47,24 @@ def shares(model: GrowCLIP, images: np.ndarray, classes: Tensor) -> Tensor:
     return (model.logit_scale.exp().item() * similarity).softmax(1)
 
 
+def classify(model: GrowCLIP, images: np.ndarray, labels: Sequence[str]) -> Tensor:
+    """(M, C): the `shares` of labels such as "red circle", each put into `TEMPLATES`."""
+    prompts = [[template.format(label) for template in TEMPLATES] for label in labels]
+    return shares(model, images, ensemble(model, prompts))
+
+
+def answers(model: GrowCLIP, task: Task) -> Tensor:
+    """(M,) the class, or candidate, that the model chooses for every picture."""
+    images = embed_images(model, task.images)
+    if not task.per_picture:
+        return (images @ ensemble(model, task.prompts).T).argmax(1)
+    classes = ensemble(model, [prompts for picture in task.prompts for prompts in picture])
+    return torch.einsum("me,mce->mc", images, classes.view(len(images), -1, images.shape[1])).argmax(1)
+
+
 def zero_shot(model: GrowCLIP, task: Task) -> float:
     """Top-1 accuracy in [0, 1]."""
-    images = embed_images(model, task.images)
-    if task.per_picture:
-        candidates = len(task.prompts[0])
-        classes = ensemble(model, [prompts for picture in task.prompts for prompts in picture])
-        scores = torch.einsum("me,mce->mc", images, classes.view(len(images), candidates, -1))
-    else:
-        scores = images @ ensemble(model, task.prompts).T
-    return (scores.argmax(1) == torch.from_numpy(task.labels)).float().mean().item()
+    return (answers(model, task) == torch.from_numpy(task.labels)).float().mean().item()
 
 
 def ranks(similarity: Tensor, relevant: Tensor) -> Tensor:
@@ -105,11 +114,18 @@ def evaluate(model: GrowCLIP, stream: Stream) -> dict:
     return {"zero_shot": scores, "zero_shot_mean": mean(scores), "retrieval": retrieval(model, stream.retrieval)}
 
 
-def forgetting(history: Sequence[Sequence[float]]) -> list[float]:
-    """For the concepts of every step but the last: best mean accuracy so far minus the present one.
+def known_concepts(model: GrowCLIP, stream: Stream, step: int) -> list[float]:
+    """Mean zero-shot accuracy on what each growth step up to `step` introduced; a step without tasks has no entry."""
+    return [mean(zero_shot_all(model, tasks)) for tasks in stream.step_tasks[:step] if tasks]
 
-    `history[t][s]` is the mean zero-shot accuracy on the concepts of step s + 1 after step t + 1
-    (s <= t). Positive numbers mean that something was lost (Chaudhry et al. 2018).
+
+def forgetting(history: Sequence[Sequence[float]]) -> list[float]:
+    """For all concepts known before the last step: best mean accuracy so far minus the present one.
+
+    `history[t]` are the `known_concepts` after step t + 1: a row has an entry more than the one before,
+    or as many where its step had no tasks. Positive numbers mean that something was lost (Chaudhry et
+    al. 2018).
     """
-    present = history[-1]
-    return [max(row[s] for row in history[s:]) - present[s] for s in range(len(present) - 1)]
+    if len(history) < 2:
+        return []
+    return [max(row[s] for row in history if s < len(row)) - history[-1][s] for s in range(len(history[-2]))]

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import torch
 from tqdm.auto import tqdm
 
@@ -31,14 +32,14 @@ from growclip_lite.checkpoint import (
 from growclip_lite.data.stream import Stream, check_seed
 from growclip_lite.devices import default_device, fast_dtype
 from growclip_lite.errors import InputError
-from growclip_lite.evaluate import evaluate, forgetting, mean, zero_shot_all
+from growclip_lite.evaluate import evaluate, forgetting, known_concepts
 from growclip_lite.growth_space import GrowthSpace
 from growclip_lite.inherit import inherit
 from growclip_lite.model import GrowCLIP, new_model
 from growclip_lite.profiles import Profile, get_profile
-from growclip_lite.search import SearchConfig, search
+from growclip_lite.search import SearchConfig, scoring_batches, search
 from growclip_lite.tokenizer import Tokenizer
-from growclip_lite.train import TrainConfig, TrainingSet, cost_of, fit
+from growclip_lite.train import Batch, TrainConfig, TrainingSet, cost_of, fit
 
 REPORT_SCHEMA = 1
 
@@ -118,6 +119,13 @@ def inherit_at(run: Run, step: int, old: GrowCLIP, architecture: Architecture, t
     return model
 
 
+def fresh_at(run: Run, step: int, architecture: Architecture, tokenizer: Tokenizer) -> GrowCLIP:
+    """A model of `architecture` at random, with the words of `tokenizer`."""
+    model = new_model(architecture, run.model_config(tokenizer), run.seed_of(step), tokenizer).to(run.device)
+    model.compute_dtype = run.precision
+    return model
+
+
 def open_space(run: Run, step: int, old: GrowCLIP) -> tuple[GrowthSpace, GrowCLIP]:
     """The growth space of a step, and its supernet, which inherits from `old`. The tokenizer of `old` grows."""
     tokenizer = grow_tokenizer(run, old.tokenizer, step)
@@ -135,6 +143,12 @@ def search_config(run: Run, step: int) -> SearchConfig:
     return SearchConfig(training, p.random_members, p.evaluations, p.scoring_pairs)
 
 
+def held_out_batches(run: Run, step: int, tokenizer: Tokenizer) -> list[Batch]:
+    """Held-out pairs of all steps up to `step`, in the batches that the search scores on."""
+    rng = np.random.default_rng([run.seed_of(step), 3])
+    return scoring_batches(run.held_out(step, tokenizer), search_config(run, step), rng)
+
+
 def begin_step(
     run: Run, step: int, old: GrowCLIP | None, phases: dict[str, float]
 ) -> tuple[GrowCLIP, TrainingSet, dict | None]:
@@ -143,19 +157,18 @@ def begin_step(
     The first step starts small and at random. Every later one inherits into the supernet, trains it
     briefly and keeps the slice of the winner, so that the search's training is not lost.
     """
-    seed = run.seed_of(step)
     if old is None:
         with timed(phases, "data"):
             tokenizer = grow_tokenizer(run, None, step)
             data = run.training_set(step, tokenizer)
-        return new_model(run.profile.start, run.model_config(tokenizer), seed, tokenizer), data, None
+        return fresh_at(run, step, run.profile.start, tokenizer), data, None
     with timed(phases, "inherit"):
         space, supernet = open_space(run, step, old)
     with timed(phases, "data"):
         data, held_out = run.training_set(step, supernet.tokenizer), run.held_out(step, supernet.tokenizer)
     with timed(phases, "search"):
         title = f"step {step}: search"
-        found = search(supernet, space, data, held_out, search_config(run, step), seed, title)
+        found = search(supernet, space, data, held_out, search_config(run, step), run.seed_of(step), title)
     report = {
         "space_size": found.space_size, "evaluated": len(found.ranking), "flops": found.flops,
         "ranking": [score.to_dict() for score in found.ranking],
@@ -196,13 +209,13 @@ def grow_step(run: Run, step: int, old: GrowCLIP | None, history: list[dict]) ->
     model.compute_dtype = torch.float32  # as it will be loaded: a checkpoint must score what its report says
     with timed(phases, "evaluate"):
         scores = evaluate(model, run.stream)
-        known = [mean(zero_shot_all(model, tasks)) for tasks in run.stream.step_tasks[:step] if tasks]
+        known = known_concepts(model, run.stream, step)
     rows = [row["known_concepts"] for row in history] + [known]
     entry = {
         "step": step, "samples_total": run.samples(step), "architecture": model.architecture.to_dict(),
         "parameters": count_parameters(model.architecture, model.config), "train_flops": cost_of(model, data, config),
         "search": found or {"space_size": 1, "evaluated": 0, "flops": 0, "ranking": []},
-        **scores, "known_concepts": known, "forgetting": forgetting(rows) if known else [],
+        **scores, "known_concepts": known, "forgetting": forgetting(rows),
         "seconds": round(sum(phases.values()), 2), "phases": {name: round(s, 2) for name, s in phases.items()},
     }  # fmt: skip
     write_metrics(run.out / "metrics.jsonl", step, state.records)

@@ -16,7 +16,6 @@ from functools import cached_property
 import numpy as np
 
 from growclip_lite.architecture import Architecture, ModelConfig, forward_flops
-from growclip_lite.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -76,15 +75,6 @@ class GrowthSpace:
         """A member at most two units away (one more here, one less there); the member itself if there is none."""
         near = [m for m in self.members if 0 < np.abs(np.subtract(m.sizes, member.sizes)).sum() <= 2]
         return near[rng.integers(len(near))] if near else member
-
-    def check(self, architecture: Architecture) -> None:
-        """Raises `InputError` where the architecture is outside the space."""
-        if architecture not in self:
-            raise InputError(
-                f"The architecture ({architecture}) is outside the growth space: every dimension must lie between "
-                f"({self.base}) and ({self.largest}), at {self.floor:,.0f} to {self.budget:,.0f} FLOPs a pair "
-                f"(it has {forward_flops(architecture, self.config):,})."
-            )
 
     def __str__(self) -> str:
         cost = f"{self.floor / 1e6:.1f} to {self.budget / 1e6:.1f} MFLOPs a pair"

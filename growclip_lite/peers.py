@@ -6,14 +6,13 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 
 from growclip_lite.architecture import Architecture, count_parameters, training_flops
 from growclip_lite.continual import Method, Teachers
-from growclip_lite.grow import Run, grow_tokenizer, inherit_at, search_config, tokenizer_at
-from growclip_lite.model import GrowCLIP, new_model
-from growclip_lite.search import score, scoring_batches
+from growclip_lite.grow import Run, fresh_at, grow_tokenizer, held_out_batches, inherit_at, tokenizer_at
+from growclip_lite.model import GrowCLIP
+from growclip_lite.search import held_out_loss
 from growclip_lite.tokenizer import Tokenizer
 from growclip_lite.train import ANNEALED, Penalty, TrainConfig, TrainingSet, TrainingState, cost_of, fit
 
@@ -24,16 +23,14 @@ def train_fixed(run: Run, architecture: Architecture, step: int, iterations: int
     Tokenizer, batches, optimisers and schedule are those of growing; a profile of reading B gets the average.
     """
     tokenizer = tokenizer_at(run, step)
-    config = run.model_config(tokenizer)
-    model = new_model(architecture, config, run.seed_of(step), tokenizer).to(run.device)
-    model.compute_dtype = run.precision
+    model = fresh_at(run, step, architecture, tokenizer)
     settings = replace(run.train_config(step), iterations=iterations)
     data = run.training_set(step, tokenizer)
     state = fit(model, data, settings, run.seed_of(step), title=title)
     model = delivered(model, state)
     model.cpu().compute_dtype = torch.float32
     return model, {
-        "parameters": count_parameters(architecture, config),
+        "parameters": count_parameters(architecture, model.config),
         "train_flops": cost_of(model, data, settings),
     }
 
@@ -86,8 +83,7 @@ def follow(
         tokenizer = grow_tokenizer(run, first and first.tokenizer, step)
         data, penalty = run.training_set(step, tokenizer), None
         if first is None:
-            model = new_model(architecture, run.model_config(tokenizer), run.seed_of(step), tokenizer).to(run.device)
-            model.compute_dtype = run.precision
+            model = fresh_at(run, step, architecture, tokenizer)
         else:
             model = inherit_at(run, step, inherited_from, architecture, tokenizer)
             if method.penalty:
@@ -147,12 +143,11 @@ class Growth:
 def grow_once(run: Run, step: int, old: GrowCLIP, architecture: Architecture) -> Growth:
     """Inherits from `old`, which is left unchanged, as the profile says, and trains on D_step."""
     tokenizer = tokenizer_at(run, step)
+    old = copy.deepcopy(old).to(run.device)
     model = inherit_at(run, step, old, architecture, tokenizer)
 
     def loss(of: GrowCLIP) -> float:
-        held_out = run.held_out(step, of.tokenizer)
-        rng = np.random.default_rng([run.seed_of(step), 3])
-        return score(of, of.architecture, scoring_batches(held_out, search_config(run, step), rng)).loss
+        return held_out_loss(of, held_out_batches(run, step, of.tokenizer))
 
     before, grown = loss(old), loss(model)
     data, settings = run.training_set(step, tokenizer), replace(run.train_config(step), ema_decay=0.0)

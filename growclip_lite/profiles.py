@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from growclip_lite.architecture import Architecture
+from growclip_lite.architecture import Architecture, ModelConfig
 from growclip_lite.errors import InputError
 
 
@@ -83,6 +83,15 @@ GPU = replace(
 
 
 PROFILES = {profile.name: profile for profile in (SMOKE, STUDY, ONLINE, LAPTOP, GPU)}
+
+
+TYPICAL_VOCABULARY = 1_000
+
+
+def typical_config(profile: Profile) -> ModelConfig:
+    """What does not grow, for counting costs before the words of the data are known."""
+    p = profile
+    return ModelConfig(p.image_size, p.patch_size, p.context_length, TYPICAL_VOCABULARY, p.embed_dim)
 
 
 def get_profile(name: str) -> Profile:

@@ -142,6 +142,11 @@ def score(supernet: GrowCLIP, member: Architecture, batches: list[Batch]) -> Sco
     return Score(member, float(np.mean(losses)), float(np.mean(recalls)), forward_flops(member, supernet.config))
 
 
+def held_out_loss(model: GrowCLIP, batches: list[Batch]) -> float:
+    """The contrastive loss of a model on its own, as the search scores its members."""
+    return score(model, model.architecture, batches).loss
+
+
 def propose(space: GrowthSpace, scored: list[Score], at_most: int, rng: np.random.Generator) -> Iterator[Architecture]:
     """Members to score, `at_most` in all: every one where they are that few, else by evolution.
 

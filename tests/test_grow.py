@@ -352,6 +352,15 @@ def test_a_stream_without_tasks_is_fine(tmp_path: Path):
         assert entry["known_concepts"] == entry["forgetting"] == []
 
 
+@pytest.mark.parametrize("without", [0, 1, 2])
+def test_a_growth_step_without_tasks_of_its_own_is_fine(without: int, tmp_path: Path):
+    stream = tiny_stream()
+    stream.step_tasks[without] = []
+    steps = grow_function(stream, tiny_profile(iterations=6), tmp_path / "run")["steps"]
+    assert len(steps[-1]["known_concepts"]) == 2
+    assert len(steps[-1]["forgetting"]) == (2 if without == 2 else 1)
+
+
 def test_fewer_pairs_than_a_batch_make_small_batches(tmp_path: Path):
     report = grow_function(tiny_stream(2), tiny_profile(iterations=4, batch_size=500), tmp_path / "run")
     assert len(report["steps"]) == 2

@@ -281,3 +281,9 @@ def test_forgetting_by_hand():
 
 def test_learning_more_is_no_forgetting():
     assert forgetting([[0.5]]) == [] and forgetting([[0.5], [0.9, 0.3]]) == [0.0]
+
+
+def test_steps_without_tasks_bring_nothing_to_forget():
+    assert forgetting([[], [0.5], [0.4, 0.6]]) == pytest.approx([0.1])
+    assert forgetting([[0.5], [0.4], [0.3]]) == pytest.approx([0.2])
+    assert forgetting([[0.5], [0.4, 0.6], [0.4, 0.5]]) == pytest.approx([0.1, 0.1])

@@ -16,7 +16,7 @@ import torch
 from growclip_lite.data import scene_stream, scene_tasks
 from growclip_lite.data.disk import cached
 from growclip_lite.data.drawing import BACKGROUNDS, COLOURS, SHAPES, TEXTURES, Scenes, kind_names, render
-from growclip_lite.data.scene_stream import load_scenes, make_pairs
+from growclip_lite.data.scene_stream import load_scene_tests, load_scenes, make_pairs
 from growclip_lite.data.scenes import (
     COLOUR_NAMES,
     GROUND,
@@ -564,6 +564,14 @@ def test_a_second_load_draws_nothing(stream: Stream, monkeypatch):
     monkeypatch.setattr(scene_stream, "make_pairs", lambda *_: pytest.fail("drawn again"))
     again = load_scenes(PROFILE, seed=0)
     assert all(same_pairs(one, other) for one, other in zip(stream.train, again.train, strict=True))
+
+
+def test_test_data_come_without_drawing_training_pairs(stream: Stream, monkeypatch):
+    monkeypatch.setattr(scene_stream, "make_pairs", lambda *_: pytest.fail("drawn"))
+    tests = load_scene_tests(PROFILE)
+    assert tests.train == [] and tests.image_size == stream.image_size and same_pairs(tests.retrieval, stream.retrieval)
+    for one, other in zip(tests.tasks, stream.tasks, strict=True):
+        assert np.array_equal(one.images, other.images) and one.prompts == other.prompts
 
 
 def test_cached_pairs_are_the_same_and_mapped(tmp_path: Path, monkeypatch):

@@ -16,12 +16,11 @@ from pathlib import Path
 
 import psutil
 
-from growclip_lite.architecture import Architecture, count_parameters, training_flops
+from growclip_lite.architecture import Architecture, count_parameters
 from growclip_lite.data.scene_stream import load_scenes
-from growclip_lite.grow import Run, grow, tokenizer_at
-from growclip_lite.model import new_model
+from growclip_lite.grow import Run, fresh_at, grow, tokenizer_at
 from growclip_lite.profiles import Profile
-from growclip_lite.train import fit
+from growclip_lite.train import cost_of, fit
 
 
 class PeakMemory(threading.Thread):
@@ -53,20 +52,17 @@ def train_once(profile: Profile, architecture: Architecture, iterations: int) ->
     """Trains one model on all pairs; seconds are those of the training, memory that of the whole process."""
     watch = PeakMemory()
     watch.start()
-    with tempfile.TemporaryDirectory() as folder:
-        run, step = Run(load_scenes(profile, 0), profile, 0, Path(folder)), profile.growth_steps
-        tokenizer = tokenizer_at(run, step)
-        config = run.model_config(tokenizer)
-        model = new_model(architecture, config, 0, tokenizer).to(run.device)
-        model.compute_dtype = run.precision
-        data, settings = run.training_set(step, tokenizer), replace(run.train_config(step), iterations=iterations)
-        begin = time.monotonic()
-        fit(model, data, settings, 0)
-        seconds = time.monotonic() - begin
+    run, step = Run(load_scenes(profile, 0), profile, 0, Path()), profile.growth_steps
+    tokenizer = tokenizer_at(run, step)
+    model = fresh_at(run, step, architecture, tokenizer)
+    data, settings = run.training_set(step, tokenizer), replace(run.train_config(step), iterations=iterations)
+    begin = time.monotonic()
+    fit(model, data, settings, 0)
+    seconds = time.monotonic() - begin
     return {
         "seconds": seconds, "peak_bytes": watch.stop(), "iterations": iterations,
-        "parameters": count_parameters(architecture, config),
-        "train_flops": iterations * training_flops(architecture, config, profile.batch_size),
+        "parameters": count_parameters(architecture, model.config),
+        "train_flops": cost_of(model, data, settings),
     }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from growclip_lite.bench.search_quality import agreement
+from growclip_lite.bench.search_quality import agreement, between_trainings
 from growclip_lite.bench.throughput import MATMUL, OUR_NAME
 from growclip_lite.bench.time_to_accuracy import MARKS, seconds_to
 from growclip_lite.bench.timing import has_gpu, ratios
@@ -109,7 +109,7 @@ def accuracy(rows: pd.DataFrame) -> Iterator[Figure]:
 
 
 def search(rows: pd.DataFrame) -> Iterator[Figure]:
-    again = rows[rows["repeat"] == 1].set_index(["seed", "architecture"])["trained_loss"]
+    one, pairs = between_trainings(rows), (rows["repeat"] == 1).sum()
     rows = rows[rows["repeat"] == 0]
     first = rows.groupby("seed").first()
     share = first["search_seconds"] / first["step_seconds"]
@@ -123,15 +123,10 @@ def search(rows: pd.DataFrame) -> Iterator[Figure]:
             tau, low, high = agreement(part["search_loss"].to_numpy(), sign * part[column].to_numpy())
             found.append(f"{tau:.2f} ({low:.2f} to {high:.2f}, {len(part)} members)")
         yield f"Kendall's tau of the search with the {column.replace('_', ' ')}", "; ".join(found), "0.7"
-    change = (rows.set_index(["seed", "architecture"])["trained_loss"] - again).dropna()
-    if len(change) <= len(first):
-        return
-    # What another order of the batches does to all members alike is no matter of ranking.
-    change -= change.groupby("seed").transform("mean")
-    one = math.sqrt((change**2).sum() / (len(change) - len(first)) / 2)
-    between = rows.groupby("seed")["trained_loss"].std().mean()
-    spread = f"{between:.4f} between members, {one:.4f} between trainings of the same one ({len(change)} pairs)"
-    yield "standard deviation of the trained loss", spread, ""
+    if not math.isnan(one):
+        between = rows.groupby("seed")["trained_loss"].std().mean()
+        spread = f"{between:.4f} between members, {one:.4f} between trainings of the same one ({pairs} pairs)"
+        yield "standard deviation of the trained loss", spread, ""
 
 
 def cost(rows: pd.DataFrame) -> Iterator[Figure]:

@@ -135,8 +135,7 @@ def run_bench(parts: Sequence[str], profile: Profile, extent: Extent, folder: Pa
         if part not in PARTS:
             raise InputError(f"There is no part {part!r} of the bench; choose among {', '.join(PARTS)}.")
     check_installed()
-    about = provenance(profile)
-    key = {"machine": machine(), "profile": about.pop("profile")}
+    about, key = provenance(), {"machine": machine(), "profile": profile.name}
     for part in parts or PARTS:
         PARTS[part](Bench(folder / f"bench_{part}.csv", profile, extent, key, about))
     return table(folder, key)

@@ -7,14 +7,15 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from scipy.stats import kendalltau
 from tqdm.auto import tqdm
 
 from growclip_lite.architecture import Architecture
 from growclip_lite.evaluate import mean, zero_shot_all
-from growclip_lite.grow import Run, grow, inherit_at, last_model, open_space, search_config
+from growclip_lite.grow import Run, grow, held_out_batches, inherit_at, last_model, open_space, search_config
 from growclip_lite.growth_space import GrowthSpace
-from growclip_lite.search import score, scoring_batches, train_supernet
+from growclip_lite.search import held_out_loss, score, train_supernet
 from growclip_lite.studies.table import add_row, done
 from growclip_lite.train import fit
 
@@ -38,9 +39,9 @@ def search_quality(path: Path, run: Run, members: int, twice: int, key: dict, ab
     step, last = len(report["steps"]), report["steps"][-1]
     old = last_model(run, step - 1).to(run.device)
     space, supernet = open_space(run, step, old)
-    config, data = search_config(run, step), run.training_set(step, old.tokenizer)
-    train_supernet(supernet, space, data, config, run.seed_of(step), "supernet")
-    batches = scoring_batches(run.held_out(step, old.tokenizer), config, np.random.default_rng([run.seed_of(step), 3]))
+    data = run.training_set(step, old.tokenizer)
+    train_supernet(supernet, space, data, search_config(run, step), run.seed_of(step), "supernet")
+    batches = held_out_batches(run, step, old.tokenizer)
     around = GrowthSpace(space.base, space.reach, 0.0, math.inf, space.config)
     chosen = drawn(around, members, seed)
     jobs = [(architecture, 0) for architecture in chosen] + [(architecture, 1) for architecture in chosen[:twice]]
@@ -55,12 +56,26 @@ def search_quality(path: Path, run: Run, members: int, twice: int, key: dict, ab
         seconds = time.monotonic() - begin
         found = {
             "member": architecture in space, "flops": searched.flops, "search_loss": searched.loss,
-            "trained_loss": score(model, architecture, batches).loss,
+            "trained_loss": held_out_loss(model, batches),
             "trained_zero_shot": mean(zero_shot_all(model, run.stream.validation_tasks)), "train_seconds": seconds,
             "search_seconds": last["phases"]["search"], "step_seconds": last["phases"]["train"],
             "space_size": last["search"]["space_size"],
         }  # fmt: skip
         add_row(path, row | found | about)
+
+
+def between_trainings(rows: pd.DataFrame) -> float:
+    """Standard deviation of the trained loss between trainings of one member, from those trained twice; NaN where
+    they are too few.
+
+    What another order of the batches does to all members of a seed alike is no matter of ranking, and left out.
+    """
+    pairs = rows.pivot(index=["seed", "architecture"], columns="repeat", values="trained_loss")
+    pairs = pairs.reindex(columns=[0, 1]).dropna()
+    change = pairs[0] - pairs[1]
+    change -= change.groupby("seed").transform("mean")
+    freedom = len(change) - change.index.get_level_values("seed").nunique()
+    return math.sqrt((change**2).sum() / freedom / 2) if freedom > 0 else math.nan
 
 
 def agreement(searched: np.ndarray, trained: np.ndarray, resamples: int = 2_000) -> tuple[float, float, float]:

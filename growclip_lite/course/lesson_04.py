@@ -15,11 +15,10 @@ from growclip_lite.course.display import PALETTE, subplots
 from growclip_lite.course.exercises import exercise, require
 from growclip_lite.course.place import checkpoint
 from growclip_lite.data.drawing import BACKGROUNDS, SHAPES, TEXTURES
-from growclip_lite.data.scene_stream import retrieval_pairs
-from growclip_lite.data.scene_tasks import make_tasks
-from growclip_lite.data.scenes import COLOUR_NAMES, GROUND, PLACES, article, concepts_at
+from growclip_lite.data.scene_stream import scene_retrieval, scene_tasks
+from growclip_lite.data.scenes import COLOUR_NAMES, GROUND, PLACES, article
 from growclip_lite.data.stream import Pairs, Task
-from growclip_lite.evaluate import embed_images, embed_texts, ensemble, ranks, recall_at  # noqa: F401 (the notebook calls lesson_04.ranks)
+from growclip_lite.evaluate import answers, embed_images, embed_texts, ranks, recall_at  # noqa: F401 (the notebook calls some)
 from growclip_lite.model import GrowCLIP
 from growclip_lite.plots import GREY
 from growclip_lite.profiles import LAPTOP
@@ -39,14 +38,13 @@ def tasks_of(split: str, pictures: int) -> dict[str, Task]:
 
     With 1,000 pictures "test" is `load_stream("scenes").tasks`; "validation" holds other pictures and prompts.
     """
-    concepts, code = concepts_at(4, 4, LAPTOP.kinds), {"test": 3, "validation": 4}[split]
-    return {task.name: task for task in make_tasks(concepts, LAPTOP.kinds, LAPTOP.image_size, pictures, [code])}
+    return {task.name: task for task in scene_tasks(LAPTOP, split, pictures)}
 
 
 @cache
 def test_pairs(count: int) -> Pairs:
     """Retrieval pairs; 1,000 of them are `load_stream("scenes").retrieval`. Every fourth of the list is a near twin."""
-    return retrieval_pairs(count, concepts_at(4, 4, LAPTOP.kinds), LAPTOP.kinds, LAPTOP.image_size, [2, 0])
+    return scene_retrieval(LAPTOP, count)
 
 
 test_pairs.__test__ = False  # its name begins as a test's
@@ -75,15 +73,6 @@ def accuracy_of_each(model: GrowCLIP, task: Task, prompts: list[list[str]]) -> T
     words = words.view(len(prompts), -1, words.shape[1])  # (C, P, E)
     scores = torch.einsum("me,cpe->pmc", embed_images(model, task.images), words)
     return (scores.argmax(2) == torch.from_numpy(task.labels)).float().mean(1)
-
-
-def answers(model: GrowCLIP, task: Task) -> Tensor:
-    """(M,) the class, or candidate, that the model chooses for every picture."""
-    images = embed_images(model, task.images)
-    if not task.per_picture:
-        return (images @ ensemble(model, task.prompts).T).argmax(1)
-    classes = ensemble(model, [prompts for picture in task.prompts for prompts in picture])
-    return torch.einsum("me,mce->mc", images, classes.view(len(images), -1, images.shape[1])).argmax(1)
 
 
 def interval(values: np.ndarray, seed: int, draws: int = DRAWS) -> tuple[float, float]:

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from growclip_lite.architecture import Architecture, ModelConfig, training_flops
+from growclip_lite.architecture import Architecture, training_flops
 from growclip_lite.course.display import PALETTE, subplots
 from growclip_lite.course.exercises import exercise, require
 from growclip_lite.data.load import load_stream
@@ -21,7 +21,7 @@ from growclip_lite.evaluate import mean, zero_shot_all
 from growclip_lite.grow import Run
 from growclip_lite.peers import train_fixed
 from growclip_lite.plots import GREY, plt
-from growclip_lite.profiles import Profile
+from growclip_lite.profiles import Profile, typical_config
 from growclip_lite.studies.claims import Finding, place
 from growclip_lite.studies.figures import centre, forest, steps_of
 
@@ -127,12 +127,6 @@ def draw_bet(rows: pd.DataFrame, budget: str, show_winner: str) -> Figure:
 # ---- two sizes trained here and now ----
 
 
-def sizes_of(profile: Profile) -> ModelConfig:
-    """What does not grow, for counting FLOPs; a word more or less changes none."""
-    p = profile
-    return ModelConfig(p.image_size, p.patch_size, p.context_length, 1_000, p.embed_dim)
-
-
 def train_live(
     profile: Profile, seed: int, budgets: list[float], sizes: dict[str, Architecture]
 ) -> tuple[dict[str, list[float]], float]:
@@ -144,7 +138,7 @@ def train_live(
     found: dict[str, list[float]] = {name: [] for name in sizes}
     for budget in budgets:
         for name, size in sizes.items():
-            cost = training_flops(size, sizes_of(profile), profile.batch_size)
+            cost = training_flops(size, typical_config(profile), profile.batch_size)
             model, _ = train_fixed(run, size, 1, max(round(budget * TERA / cost), 1), name)
             found[name].append(mean(zero_shot_all(model, tasks)))
     return found, sum(task.chance for task in tasks) / len(tasks)

@@ -13,13 +13,8 @@ from growclip_lite.course.display import PALETTE, subplots
 from growclip_lite.course.exercises import exercise, require
 from growclip_lite.inherit import InheritanceReport
 from growclip_lite.model import GrowCLIP
-from growclip_lite.search import score
+from growclip_lite.search import held_out_loss
 from growclip_lite.train import Batch, TrainConfig, TrainingSet, fit
-
-
-def held_out_loss(model: GrowCLIP, batches: list[Batch]) -> float:
-    """The contrastive loss on held-out pairs, as the search scores its members."""
-    return score(model, model.architecture, batches).loss
 
 
 def recover(

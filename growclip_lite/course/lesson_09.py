@@ -13,11 +13,11 @@ from torch import Tensor
 
 from growclip_lite.course.display import PALETTE, subplots
 from growclip_lite.course.exercises import exercise, require
-from growclip_lite.course.lesson_08 import held_out_loss
 from growclip_lite.data.stream import Task
 from growclip_lite.evaluate import mean, zero_shot_all
 from growclip_lite.inherit import blend
 from growclip_lite.model import GrowCLIP
+from growclip_lite.search import held_out_loss
 from growclip_lite.studies.figures import draw_momenta
 from growclip_lite.train import Batch, TrainConfig, TrainingSet, fit
 

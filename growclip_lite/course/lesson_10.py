@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from scipy.stats import kendalltau
 
 from growclip_lite.architecture import HEAD_SIZE, Architecture
+from growclip_lite.bench.search_quality import between_trainings
 from growclip_lite.course.display import subplots
 from growclip_lite.course.exercises import exercise, require
 from growclip_lite.course.place import root
@@ -42,18 +43,6 @@ def measured() -> pd.DataFrame:
     least = pd.DataFrame(sizes).groupby(table["seed"]).transform("min").to_numpy()
     uneven = [unevenness(architecture_of(text)) for text in table["architecture"]]
     return table.assign(added=(sizes - least).sum(1), uneven=uneven)
-
-
-def between_trainings(table: pd.DataFrame) -> float:
-    """Standard deviation of the trained loss between trainings of one member, from those trained twice.
-
-    What another order of the batches does to all members of a seed alike is no matter of ranking, and left out.
-    """
-    pairs = table.pivot_table(index=["seed", "architecture"], columns="repeat", values="trained_loss").dropna()
-    change = pairs[0] - pairs[1]
-    change -= change.groupby("seed").transform("mean")
-    freedom = len(change) - change.index.get_level_values("seed").nunique()
-    return float(np.sqrt((change**2).sum() / freedom / 2))
 
 
 def draw_against(table: pd.DataFrame, x: str, labels: tuple[str, str]) -> Figure:

@@ -18,16 +18,14 @@ from growclip_lite.architecture import Architecture
 from growclip_lite.checkpoint import write_json
 from growclip_lite.course.display import PALETTE, subplots
 from growclip_lite.course.exercises import exercise, require
-from growclip_lite.course.lesson_08 import held_out_loss
 from growclip_lite.data.load import load_stream
 from growclip_lite.data.stream import Stream
-from growclip_lite.grow import Run, grow, search_config
+from growclip_lite.grow import Run, grow, held_out_batches
 from growclip_lite.model import GrowCLIP
 from growclip_lite.plots import COLOURS, GREY, draw_architecture
 from growclip_lite.profiles import Profile
-from growclip_lite.search import TOLERANCE, Score, scoring_batches
-from growclip_lite.tokenizer import Tokenizer
-from growclip_lite.train import Batch, TrainingSet, fit
+from growclip_lite.search import TOLERANCE, Score, held_out_loss
+from growclip_lite.train import TrainingSet, fit
 
 LOOKS = 6  # at the held-out loss, during the training of a growth step
 PHASES = ["data", "inherit", "search", "train", "evaluate"]
@@ -67,15 +65,9 @@ class Played:
     ranking: list[Score] = field(default_factory=list)
 
 
-def held_out(run: Run, step: int, tokenizer: Tokenizer) -> list[Batch]:
-    """Held-out pairs of all steps up to `step`, in the batches that the search scores on."""
-    rng = np.random.default_rng([run.seed_of(step), 3])
-    return scoring_batches(run.held_out(step, tokenizer), search_config(run, step), rng)
-
-
 def train_and_watch(run: Run, step: int, model: GrowCLIP, data: TrainingSet) -> list[tuple[int, float]]:
     """`fit`, stopped a few times on its way to look at the held-out loss; the weights are those of one go."""
-    config, batches = run.train_config(step), held_out(run, step, model.tokenizer)
+    config, batches = run.train_config(step), held_out_batches(run, step, model.tokenizer)
     curve, state = [(0, held_out_loss(model, batches))], None
     for stop in np.unique(np.linspace(0, config.iterations, LOOKS + 1).round().astype(int))[1:]:
         state = fit(model, data, config, run.seed_of(step), state=state, stop=int(stop))

@@ -24,11 +24,10 @@ from growclip_lite.course.lesson_04 import shipped, tasks_of, test_pairs
 from growclip_lite.course.place import checkpoint
 from growclip_lite.data.pictures import to_pixels
 from growclip_lite.errors import InputError
-from growclip_lite.evaluate import embed_images, ensemble, shares
+from growclip_lite.evaluate import classify, embed_images
 from growclip_lite.model import GrowCLIP
 from growclip_lite.plots import GREY
 
-TEMPLATES = ("{}", "a {}", "a photo of a {}", "a picture of a {}")  # those of `growclip classify`
 PHOTOGRAPHS = ("a photograph of a temple", "a photograph of a flower")  # scikit-learn's two samples
 WIDGET_PICTURES = [*(f"scene {i}" for i in range(6)), *PHOTOGRAPHS, "noise"]
 
@@ -70,12 +69,6 @@ def picture(name: str) -> np.ndarray:
     return test_pairs(100).images[int(name.split()[1])]
 
 
-def shares_of(model: GrowCLIP, images: Sequence[np.ndarray], labels: Sequence[str]) -> Tensor:
-    """(M, C): how the model shares out 1 among the labels, for every picture (3, S, S)."""
-    classes = ensemble(model, [[template.format(label) for template in TEMPLATES] for label in labels])
-    return shares(model, np.stack(images), classes)
-
-
 def draw_shares(images: Sequence[np.ndarray], labels: Sequence[str], shares: Tensor) -> Figure:
     """One row per picture: the picture, and a bar for every label with its share."""
     figure, rows = subplots(len(images), 2, figsize=(8.5, 2.1 * len(images)), width_ratios=(1, 3), squeeze=False)
@@ -97,7 +90,7 @@ def draw_shares(images: Sequence[np.ndarray], labels: Sequence[str], shares: Ten
 def draw_classified(name: str, labels: str) -> Figure:
     """The widget: one picture, and labels separated by commas."""
     chosen = list(dict.fromkeys(label.strip() for label in labels.split(",") if label.strip())) or ["thing"]
-    return draw_shares([picture(name)], chosen, shares_of(shipped(), [picture(name)], chosen))
+    return draw_shares([picture(name)], chosen, classify(shipped(), picture(name)[None], chosen))
 
 
 def probes(train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray) -> tuple:

@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw
 
 from growclip_lite.architecture import Architecture, ModelConfig, forward_flops, training_flops
 from growclip_lite.bench.throughput import OUR_NAME, Setting, our_step
-from growclip_lite.bench.timing import has_gpu, in_turns
+from growclip_lite.bench.timing import has_gpu, in_turns, ratios
 from growclip_lite.course.display import PALETTE, subplots
 from growclip_lite.course.exercises import exercise, require
 from growclip_lite.course.lesson_11 import grow_silently  # noqa: F401 (the notebook calls lesson_15.grow_silently)
@@ -167,9 +167,8 @@ def shipped_throughput() -> pd.DataFrame:
     rows = read_table(root() / "results" / "bench_throughput.csv")
     rows, found = rows[rows["part"] == "contenders"].dropna(subset=["samples_per_second"]), []
     for machine, part in rows.groupby("machine", sort=False):
-        wide = part.pivot(index="window", columns="contender", values="samples_per_second")[part["contender"].unique()]
-        quartiles = wide.div(wide[OUR_NAME], axis=0).quantile([0.5, 0.25, 0.75]).T
-        found.append(quartiles.set_axis(["ratio", "low", "high"], axis=1).assign(machine=machine))
+        rates = part.pivot(index="window", columns="contender", values="samples_per_second")[part["contender"].unique()]
+        found.append(ratios(rates, OUR_NAME).assign(machine=machine))
     return pd.concat(found).reset_index()
 
 

@@ -43,3 +43,13 @@ def load_stream(source: str, profile: str = "laptop", seed: int = 0) -> Stream:
         f"There is no data source {source!r}; give scenes, emoji, an existing folder with captions.csv, "
         "or tar shards such as 'shards/{000..009}.tar'."
     )
+
+
+def load_tests(source: str, profile: str = "laptop", seed: int = 0) -> Stream:
+    """As `load_stream`, for testing alone: the training pairs of `scenes`, which would be drawn first, are left out."""
+    if source != "scenes":
+        return load_stream(source, profile, seed)
+    check_seed(seed)
+    from growclip_lite.data.scene_stream import load_scene_tests
+
+    return load_scene_tests(get_profile(profile))

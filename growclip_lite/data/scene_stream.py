@@ -13,7 +13,7 @@ from growclip_lite.data.disk import cached
 from growclip_lite.data.drawing import SHAPES, Scenes, kind_names, render
 from growclip_lite.data.scene_tasks import make_tasks
 from growclip_lite.data.scenes import Concepts, caption, captions_of, concepts_at, place_objects, sample_scenes
-from growclip_lite.data.stream import Pairs, Stream
+from growclip_lite.data.stream import Pairs, Stream, Task
 from growclip_lite.devices import default_device
 from growclip_lite.profiles import Profile
 
@@ -82,6 +82,29 @@ def retrieval_pairs(count: int, concepts: Concepts, kinds: int, size: int, seed:
     return Pairs(np.concatenate(images), [text for part in texts for text in part])
 
 
+def all_concepts(profile: Profile) -> Concepts:
+    """What is known after the last growth step."""
+    return concepts_at(profile.growth_steps, profile.growth_steps, profile.kinds)
+
+
+def scene_tasks(profile: Profile, split: str, pictures: int) -> list[Task]:
+    """The nine tasks; `split` is "test", or "validation" for other pictures and prompts."""
+    code = {"test": 3, "validation": 4}[split]
+    return make_tasks(all_concepts(profile), profile.kinds, profile.image_size, pictures, [code])
+
+
+def scene_retrieval(profile: Profile, count: int) -> Pairs:
+    """Test pairs for retrieval."""
+    return retrieval_pairs(count, all_concepts(profile), profile.kinds, profile.image_size, [2, 0])
+
+
+def load_scene_tests(profile: Profile) -> Stream:
+    """The stream's test data alone, which are drawn much faster than its training pairs."""
+    retrieval = scene_retrieval(profile, profile.retrieval_pairs)
+    tasks = scene_tasks(profile, "test", profile.task_pictures)
+    return Stream(name="scenes", train=[], validation=[], retrieval=retrieval, tasks=tasks)
+
+
 def load_scenes(profile: Profile, seed: int) -> Stream:
     """The stream of a profile. Training pairs depend on `seed`; validation and test are the same for all seeds.
 
@@ -103,9 +126,9 @@ def load_scenes(profile: Profile, seed: int) -> Stream:
             parts.append(cached("scenes", key, amount, make))
     return Stream(
         name="scenes", train=train, validation=validation,
-        retrieval=retrieval_pairs(profile.retrieval_pairs, concepts[-1], kinds, size, [2, 0]),
-        tasks=make_tasks(concepts[-1], kinds, size, profile.task_pictures, [3]),
-        validation_tasks=make_tasks(concepts[-1], kinds, size, profile.task_pictures // 2, [4]),
+        retrieval=scene_retrieval(profile, profile.retrieval_pairs),
+        tasks=scene_tasks(profile, "test", profile.task_pictures),
+        validation_tasks=scene_tasks(profile, "validation", profile.task_pictures // 2),
         step_tasks=[make_tasks(c, kinds, size, profile.task_pictures // 4, [5, t]) for t, c in enumerate(concepts)],
         augment=False,  # a moved or mirrored scene would contradict its caption, and fresh scenes cost nothing
     )  # fmt: skip

@@ -81,15 +81,15 @@ class Stream:
 
     @property
     def image_size(self) -> int:
-        return self.train[0].images.shape[-1]
+        return self.retrieval.images.shape[-1]
 
 
-def step_sizes(total: int, steps: int, ratio: float = 2.0) -> list[int]:
+def step_sizes(total: int, steps: int) -> list[int]:
     """Sizes of the new parts when `total` pairs are split into growth steps by amount.
 
-    The data so far grow by `ratio` from step to step; the sizes sum to `total`.
+    The data so far double from step to step; the sizes sum to `total`.
     """
-    ends = [round(total * ratio ** (t - steps)) for t in range(1, steps + 1)]
+    ends = [round(total * 2.0 ** (t - steps)) for t in range(1, steps + 1)]
     return [end - begin for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 

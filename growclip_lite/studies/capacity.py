@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from growclip_lite.architecture import Architecture, ModelConfig, training_flops
+from growclip_lite.architecture import Architecture, training_flops
 from growclip_lite.data.scene_tasks import make_tasks
 from growclip_lite.data.scenes import concepts_at
 from growclip_lite.evaluate import mean, retrieval, zero_shot_all
 from growclip_lite.grow import Run
 from growclip_lite.peers import train_fixed
-from growclip_lite.profiles import Profile
+from growclip_lite.profiles import Profile, typical_config
 from growclip_lite.studies.jobs import Grid, Job
 from growclip_lite.studies.table import flat
 
@@ -26,8 +26,7 @@ BUDGETS = {"first": (0.25, 0.5, 1, 2, 4), "last": (4, 8, 16, 32, 64)}
 
 def capacity_jobs(profile: Profile) -> list[tuple[str, Architecture, int]]:
     """Step, architecture and iterations of every training, cheapest budgets first."""
-    sizes = ModelConfig(profile.image_size, profile.patch_size, profile.context_length, 1_000, profile.embed_dim)
-    jobs = []
+    sizes, jobs = typical_config(profile), []
     for which, budgets in BUDGETS.items():
         for budget in budgets:
             for architecture, most in SIZES.items():

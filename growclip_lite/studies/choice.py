@@ -8,6 +8,7 @@ on the text side and on the image side; and for each stream, which side it would
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,18 +16,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from growclip_lite.architecture import Architecture, ModelConfig, forward_flops
+from growclip_lite.architecture import Architecture, forward_flops
 from growclip_lite.grow import Run, begin_step
 from growclip_lite.growth_space import GrowthSpace
 from growclip_lite.model import GrowCLIP
-from growclip_lite.peers import follow, grow_once, train_fixed
-from growclip_lite.profiles import Profile
-from growclip_lite.studies.dimensions import TYPICAL_VOCABULARY
+from growclip_lite.peers import follow, grow_once
+from growclip_lite.profiles import Profile, typical_config
 from growclip_lite.studies.jobs import Grid, Job, open_stream
 from growclip_lite.studies.measures import Plan, read_plan
-from growclip_lite.studies.one_step import growth_row
+from growclip_lite.studies.one_step import growth_row, trained_before
 
-RANDOM_MEMBERS, REGRET_SEEDS = 10, 5
+RANDOM_MEMBERS = 10
 BEFORE = 0.25  # iterations before the hard pairs come, as a share of the profile's
 SIDES = {"image": ("image_depth", "image_width"), "text": ("text_depth", "text_width")}
 
@@ -47,8 +47,8 @@ def member_job(run: Run, source: str, plan: Plan, iterations: tuple[int, ...], a
 def last_space(grid: Grid, row) -> GrowthSpace:
     """The growth space of a grown run's last step (with a typical vocabulary: the words are not known here)."""
     p = grid.profile
-    config = ModelConfig(p.image_size, p.patch_size, p.context_length, TYPICAL_VOCABULARY, p.embed_dim)
-    return GrowthSpace.at_step(read_plan(row.plan)[-2], config, p.scene_pairs[-1] / p.scene_pairs[-2], p.budget_power)
+    ratio = p.scene_pairs[-1] / p.scene_pairs[-2]
+    return GrowthSpace.at_step(read_plan(row.plan)[-2], typical_config(p), ratio, p.budget_power)
 
 
 def rivals(space: GrowthSpace, seed: int) -> dict[str, Architecture]:
@@ -69,9 +69,10 @@ def rivals(space: GrowthSpace, seed: int) -> dict[str, Architecture]:
     return found | {f"random {number}": space.members[pick] for number, pick in enumerate(picks)}
 
 
-def search_job(run: Run, iterations: int) -> dict:
+def search_job(run: Run, source: str, iterations: int) -> dict:
     """What the search chooses when the second step's pairs have come."""
-    old, _ = train_fixed(run, run.profile.start, 1, iterations, "before growth")
+    old = trained_before(source, run.profile, run.seed, run.profile.start, 2, iterations)
+    old = copy.deepcopy(old)  # begin_step teaches it words
     model, _, report = begin_step(run, 2, old, {})
     chosen, base, config = model.architecture, old.architecture, model.config
     added = {}
@@ -84,9 +85,9 @@ def search_job(run: Run, iterations: int) -> dict:
     }  # fmt: skip
 
 
-def side_job(run: Run, iterations: int, side: str) -> dict:
+def side_job(run: Run, source: str, iterations: int, side: str) -> dict:
     """Grows one side alone, to about the same cost, and trains to the end of the step."""
-    old, _ = train_fixed(run, run.profile.start, 1, iterations, "before growth")
+    old = trained_before(source, run.profile, run.seed, run.profile.start, 2, iterations)
     ratio = run.samples(2) / run.samples(1)
     space = GrowthSpace.at_step(old.architecture, old.config, ratio, run.profile.budget_power)
     around = [
@@ -101,7 +102,7 @@ def side_job(run: Run, iterations: int, side: str) -> dict:
 
 def jobs(grid: Grid, grown_rows: pd.DataFrame) -> list[Job]:
     found = []
-    for row in grown_rows[grown_rows["seed"] < REGRET_SEEDS].itertuples():
+    for row in grown_rows.itertuples():
         plan, iterations = read_plan(row.plan), tuple(map(int, row.steps_iterations.split()))
         members = {"search": plan[-1]} | rivals(last_space(grid, row), row.seed)
         for rule, architecture in members.items():
@@ -111,6 +112,6 @@ def jobs(grid: Grid, grown_rows: pd.DataFrame) -> list[Job]:
     for source in ("hard-text", "hard-image"):
         hard = replace(grid, source=source)
         for seed in range(grid.seeds):
-            found.append(hard.job(seed, search_job, iterations, part="choice", rule="search"))
-            found += [hard.job(seed, side_job, iterations, side, part="side", rule=side) for side in SIDES]
+            found.append(hard.job(seed, search_job, source, iterations, part="choice", rule="search"))
+            found += [hard.job(seed, side_job, source, iterations, side, part="side", rule=side) for side in SIDES]
     return found

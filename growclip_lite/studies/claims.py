@@ -18,7 +18,7 @@ import pandas as pd
 from growclip_lite.markdown import markdown_table
 from growclip_lite.profiles import PROFILES
 from growclip_lite.studies.statistics import FEWEST_SEEDS, Difference, holm, paired, verdict
-from growclip_lite.studies.table import SETTING, first_setting, read_table
+from growclip_lite.studies.table import SETTING, first_setting, rows_of
 
 # What the paper's abstract reports.
 REPORTED = {
@@ -50,13 +50,7 @@ class Finding:
 
 def read(folder: Path, study: str, **key: object) -> pd.DataFrame:
     """The rows of a study with these values; an empty table where there are none."""
-    path = folder / f"{study}.csv"
-    if not path.exists():
-        return pd.DataFrame()
-    rows = read_table(path)
-    for name, value in key.items():
-        rows = rows[rows[name] == value] if name in rows else rows[:0]
-    return rows
+    return rows_of(folder / f"{study}.csv", key)
 
 
 def read_first(folder: Path, study: str) -> pd.DataFrame:

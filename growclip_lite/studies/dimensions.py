@@ -17,13 +17,13 @@ import numpy as np
 from growclip_lite.architecture import Architecture, ModelConfig, count_parameters, forward_flops
 from growclip_lite.grow import Run
 from growclip_lite.peers import grow_once
+from growclip_lite.profiles import typical_config
 from growclip_lite.studies.jobs import Grid, Job
 from growclip_lite.studies.one_step import growth_row, trained_before
 
 BASE = Architecture(1, 2, 1, 2, 1, 1)
 BEFORE = 0.4  # iterations of the base, as a share of the profile's
 MAP = 3  # image depths and widths on the map, the base's included
-TYPICAL_VOCABULARY = 1_000  # for costs only; the words of the data are known later
 
 Cost = Callable[[Architecture, ModelConfig], int]
 
@@ -47,8 +47,7 @@ def grown_alone(base: Architecture, dimension: str, target: int, cost: Cost, con
 
 def settings(grid: Grid) -> list[tuple[str, str, Architecture]]:
     """What is held equal, the name of the growth, and the architecture."""
-    p = grid.profile
-    config = ModelConfig(p.image_size, p.patch_size, p.context_length, TYPICAL_VOCABULARY, p.embed_dim)
+    config = typical_config(grid.profile)
     found = [("nothing", "none", BASE)]
     for equal, cost in (("flops", forward_flops), ("parameters", count_parameters)):
         target = cost(widened(BASE, "image_width", 1), config)
@@ -63,8 +62,9 @@ def settings(grid: Grid) -> list[tuple[str, str, Architecture]]:
 
 
 def dimension_job(run: Run, source: str, architecture: Architecture, iterations: int) -> dict:
-    old = trained_before(source, run.profile, run.seed, BASE, iterations)
-    return growth_row(run, old, grow_once(run, len(run.stream.train), old, architecture))
+    step = len(run.stream.train)
+    old = trained_before(source, run.profile, run.seed, BASE, step, iterations)
+    return growth_row(run, old, grow_once(run, step, old, architecture))
 
 
 def jobs(grid: Grid) -> list[Job]:

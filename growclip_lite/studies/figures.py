@@ -50,7 +50,7 @@ def line(axes, rows: pd.DataFrame, x: str, y: str, **style: object) -> None:
 
 def steps_of(rows: pd.DataFrame, column: str) -> np.ndarray:
     """(seeds, growth steps) from a column that lists one number per step."""
-    return np.array([[float(value) for value in text.split()] for text in rows[column]])
+    return np.array([[float(value) for value in str(text).split()] for text in rows[column]])
 
 
 def growth_figure(rows: pd.DataFrame, path: Path) -> None:
@@ -127,6 +127,7 @@ def draw_momenta(panels, rows: pd.DataFrame, columns: dict[str, str]) -> None:
 
 def momentum_figure(rows: pd.DataFrame, path: Path) -> None:
     """Loss right after growing, recovery after long training, final accuracy and forgetting, both readings."""
+    rows = first_setting(rows)
     columns = {
         "loss_grown": "held-out loss right after growing", "zero_shot_mean": "final mean zero-shot accuracy",
         "forgetting": "accuracy lost on earlier concepts",
@@ -169,6 +170,7 @@ def draw_map(axes, rows: pd.DataFrame):
 
 def dimensions_figure(rows: pd.DataFrame, path: Path) -> None:
     """Gain by grown dimension at equal added FLOPs and parameters, and the map of image depth and width."""
+    rows = first_setting(rows)
     base = rows[rows["growth"] == "none"]
     figure, panels = plt.subplots(1, 3, figsize=(16, 4.8), gridspec_kw={"wspace": 0.42})
     for axes, equal in zip(panels, ("flops", "parameters"), strict=False):
@@ -182,6 +184,7 @@ def dimensions_figure(rows: pd.DataFrame, path: Path) -> None:
 
 def sharing_figure(rows: pd.DataFrame, path: Path) -> None:
     """Accuracy, retrieval and modality gap over the shared depth."""
+    rows = first_setting(rows)
     columns = SCORES | {"modality_gap": "modality gap (distance of the means)"}
     figure, panels = plt.subplots(1, 3, figsize=(15, 4.4), gridspec_kw={"wspace": 0.26})
     for axes, (column, label) in zip(panels, columns.items(), strict=True):
@@ -232,6 +235,7 @@ def choice_figure(rows: pd.DataFrame, path: Path) -> None:
 
 def continual_figure(rows: pd.DataFrame, path: Path) -> None:
     """Plasticity against forgetting, and the final mean, per method, fixed and growing."""
+    rows = first_setting(rows)
     figure, (left, right) = plt.subplots(1, 2, figsize=(14, 5), gridspec_kw={"wspace": 0.42})
     methods = list(dict.fromkeys(rows["method"]))
     for (growing, method), part in rows.groupby(["growing", "method"], sort=False):

@@ -59,6 +59,11 @@ class Job:
     arguments: tuple
 
     @property
+    def content(self) -> tuple:
+        """What it does, whatever it is called."""
+        return self.source, self.profile, self.seed, self.work, self.arguments
+
+    @property
     def key(self) -> dict[str, object]:
         """The columns that tell this row from all others of its table."""
         return setting_of(self.source, self.profile) | {"seed": self.seed} | self.setting
@@ -80,28 +85,36 @@ def one_thread():
         torch.set_num_threads(threads)
 
 
-def perform(job: Job) -> dict:
-    """The job's row, with seconds and provenance."""
+def perform(job: Job, *twins: Job) -> list[dict]:
+    """The job's row, with seconds and provenance, and those of its twins, which need no time of their own."""
     stream = open_stream(job.source, job.profile.name, job.seed)
     with one_thread():
-        about = provenance(job.profile)
+        about = provenance()
         folder = Path("runs/study") / about["commit"] / "-".join(str(value) for value in job.key.values())
         begin = time.monotonic()
         row = job.work(Run(stream, job.profile, job.seed, folder), *job.arguments)
         shutil.rmtree(folder, ignore_errors=True)  # what a resumed job would have gone on from
-        return job.key | row | {"seconds": time.monotonic() - begin} | about
+        seconds = [time.monotonic() - begin] + [0.0] * len(twins)
+        return [one.key | row | {"seconds": s} | about for one, s in zip((job, *twins), seconds, strict=True)]
 
 
 def run_jobs(path: Path, jobs: Sequence[Job], workers: int, title: str) -> None:
-    """Runs the jobs whose rows are not in `path` yet, and adds every row as its job ends."""
-    missing = [job for job in jobs if not done(path, job.key)]
+    """Runs the jobs whose rows are not in `path` yet, and adds every row as its job ends. Twins, jobs that do the same
+    under several names, are run once."""
+    missing: dict[tuple, list[Job]] = {}
+    for job in jobs:
+        if not done(path, job.key):
+            missing.setdefault(job.content, []).append(job)
     os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is imported: no bars in the processes to be started
-    rows = Parallel(n_jobs=workers, return_as="generator_unordered")(delayed(perform)(job) for job in missing)
+    found = Parallel(n_jobs=workers, return_as="generator_unordered")(
+        delayed(perform)(*twins) for twins in missing.values()
+    )
     with warnings.catch_warnings():
         # joblib restarts a process whose memory has grown, as the streams that it keeps make it, and says so.
         warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor")
-        for row in tqdm(rows, total=len(missing), desc=title, unit="job"):
-            add_row(path, row)
+        for rows in tqdm(found, total=len(missing), desc=title, unit="job"):
+            for row in rows:
+                add_row(path, row)
 
 
 def default_workers() -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 
 import numpy as np
 
 from growclip_lite.architecture import Architecture, count_parameters
 from growclip_lite.data.stream import Stream
-from growclip_lite.evaluate import evaluate, forgetting, mean, retrieval, zero_shot_all
+from growclip_lite.evaluate import evaluate, forgetting, known_concepts, mean, retrieval, zero_shot_all
 from growclip_lite.grow import Run
 from growclip_lite.model import GrowCLIP
 from growclip_lite.studies.table import flat
@@ -39,8 +40,7 @@ def scores_of(run: Run) -> Callable[[GrowCLIP, int], dict]:
     """Test scores after a growth step, and after the last one the validation score."""
 
     def score(model: GrowCLIP, step: int) -> dict:
-        known = [mean(zero_shot_all(model, tasks)) for tasks in run.stream.step_tasks[:step] if tasks]
-        scores = evaluate(model, run.stream) | {"known_concepts": known}
+        scores = evaluate(model, run.stream) | {"known_concepts": known_concepts(model, run.stream, step)}
         if step == len(run.stream.train):
             scores["validation_mean"] = validation(model, run.stream)
         return scores
@@ -60,9 +60,8 @@ def row_of(model: GrowCLIP, plan: Plan, scores: Sequence[dict], flops: Sequence[
         row["steps_mean"] = listed(s["zero_shot_mean"] for s in scores)
     known = [s["known_concepts"] for s in scores]
     if known[-1]:
-        row |= {"forgetting": float(np.mean(forgetting(known))) if len(known) > 1 else 0.0}
-        row |= {
-            "plasticity": float(np.mean([after[-1] for after in known])),
-            "steps_known": listed(map(np.mean, known)),
-        }
+        new = [after[-1] for before, after in pairwise([[], *known]) if len(after) > len(before)]
+        row |= {"plasticity": float(np.mean(new)), "steps_known": listed(np.mean(k) if k else np.nan for k in known)}
+    if lost := forgetting(known):
+        row["forgetting"] = float(np.mean(lost))
     return row

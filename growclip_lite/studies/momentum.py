@@ -27,8 +27,9 @@ def momentum_job(run: Run, source: str, iterations: int) -> dict:
     """Grows SMALL into LARGE with the momentum and the reading of the profile."""
     p = run.profile
     before = p if p.reading == "B" else replace(p, momentum=1.0)  # reading A trains alike for every momentum
-    old = trained_before(source, before, run.seed, SMALL, iterations)
-    return growth_row(run, old, grow_once(run, len(run.stream.train), old, LARGE))
+    step = len(run.stream.train)
+    old = trained_before(source, before, run.seed, SMALL, step, iterations)
+    return growth_row(run, old, grow_once(run, step, old, LARGE))
 
 
 def jobs(grid: Grid) -> list[Job]:
@@ -38,7 +39,10 @@ def jobs(grid: Grid) -> list[Job]:
             iterations = round(share * grid.profile.iterations)
             for reading, momenta in MOMENTA.items():
                 for momentum in momenta:
-                    changed = replace(grid, profile=replace(grid.profile, momentum=momentum, reading=reading))
                     setting = {"before": before, "reading": reading, "momentum": momentum}
+                    # Without an average reading B is plain inheriting, which is reading A at 1: the same job.
+                    plain = {"reading": "A", "momentum": 1.0} if (reading, momentum) == ("B", 0.0) else {}
+                    profile = replace(grid.profile, **{"reading": reading, "momentum": momentum} | plain)
+                    changed = replace(grid, profile=profile)
                     found.append(changed.job(seed, momentum_job, grid.source, iterations, **setting))
     return found

@@ -16,10 +16,12 @@ from growclip_lite.studies.measures import listed, row_of, scores_of
 
 
 @lru_cache(maxsize=16)
-def trained_before(source: str, profile: Profile, seed: int, architecture: Architecture, iterations: int) -> GrowCLIP:
-    """One architecture, trained on the pairs before the last growth step; jobs with the same one share it."""
+def trained_before(
+    source: str, profile: Profile, seed: int, architecture: Architecture, step: int, iterations: int
+) -> GrowCLIP:
+    """One architecture, trained on the pairs before growth step `step`; jobs with the same one share it."""
     run = Run(open_stream(source, profile.name, seed), profile, seed, Path())
-    return train_fixed(run, architecture, len(run.stream.train) - 1, iterations, "before growth")[0]
+    return train_fixed(run, architecture, step - 1, iterations, "before growth")[0]
 
 
 def growth_row(run: Run, old: GrowCLIP, growth: Growth) -> dict:
@@ -31,7 +33,8 @@ def growth_row(run: Run, old: GrowCLIP, growth: Growth) -> dict:
         "loss_before": growth.loss_before, "loss_grown": growth.loss_grown, "loss_after": growth.loss_after,
         "curve": listed(growth.curve),
     }  # fmt: skip
-    if not run.stream.step_tasks:
+    earlier = [tasks for tasks in run.stream.step_tasks[: steps - 1] if tasks]
+    if not earlier:
         return row
-    was, now = (mean(zero_shot_all(model, run.stream.step_tasks[steps - 2])) for model in (old, growth.model))
+    was, now = mean(zero_shot_all(old, earlier[-1])), scores["known_concepts"][len(earlier) - 1]
     return row | {"earlier_before": was, "earlier_after": now, "forgetting": was - now}

@@ -28,12 +28,13 @@ from growclip_lite.studies.table import read_table, rows_of
 
 @dataclass(frozen=True)
 class Study:
-    """`jobs(grid)` are its jobs; where it `starts_grown`, `jobs(grid, rows)` with the rows of the grown runs.
-    `figure(rows, path)` draws them."""
+    """`jobs(grid)` are its jobs; where it `starts_grown`, `jobs(grid, rows)` with the rows of the grown runs, of at
+    most `grown_seeds` seeds. `figure(rows, path)` draws them."""
 
     jobs: Callable[..., list[Job]]
     figure: Callable[[pd.DataFrame, Path], None] | None = None
     starts_grown: bool = False
+    grown_seeds: int | None = None
 
 
 STUDIES = {
@@ -42,7 +43,7 @@ STUDIES = {
     "momentum": Study(momentum.jobs, momentum_figure),
     "dimensions": Study(dimensions.jobs, dimensions_figure),
     "sharing": Study(sharing.jobs, sharing_figure),
-    "choice": Study(choice.jobs, choice_figure, starts_grown=True),
+    "choice": Study(choice.jobs, choice_figure, starts_grown=True, grown_seeds=5),
     "continual": Study(continual.jobs, continual_figure, starts_grown=True),
     "capacity": Study(capacity.jobs, capacity_figure),
     "ceilings": Study(ceilings.jobs),
@@ -54,7 +55,8 @@ def all_jobs(name: str, grid: Grid, folder: Path, workers: int) -> list[Job]:
     study = STUDIES[name]
     if not study.starts_grown:
         return study.jobs(grid)
-    path, grown = folder / "growth.csv", growing.grown_jobs(grid)
+    seeds = min(grid.seeds, study.grown_seeds or grid.seeds)
+    path, grown = folder / "growth.csv", growing.grown_jobs(replace(grid, seeds=seeds))
     run_jobs(path, grown, workers, "growth")
     return study.jobs(grid, pd.concat([rows_of(path, job.key) for job in grown]))
 

@@ -58,13 +58,13 @@ def holm(ps: Sequence[float]) -> list[float]:
     return corrected
 
 
-def verdict(found: Difference, corrected_p: float, least: float = 0.0) -> str:
-    """Supported: the whole interval lies above `least`, and p after correction below 0.05; contradicted: it lies
-    below, and p likewise."""
+def verdict(found: Difference, corrected_p: float) -> str:
+    """Supported: the whole interval lies above zero, and p after correction below 0.05; contradicted: it lies below,
+    and p likewise."""
     if found.seeds < FEWEST_SEEDS:
         return "too few seeds"
-    if found.low > least and corrected_p < 0.05:
+    if found.low > 0 and corrected_p < 0.05:
         return "supported"
-    if found.high < least and corrected_p < 0.05:
+    if found.high < 0 and corrected_p < 0.05:
         return "contradicted"
     return "undecided"

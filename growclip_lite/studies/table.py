@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from growclip_lite.checkpoint import write_atomically
 from growclip_lite.grow import versions
-from growclip_lite.profiles import Profile
 
 PACKAGE = Path(__file__).resolve().parent.parent
 RESULTS = PACKAGE.parent / "results"  # the tables that come with the project
 SETTING = ["data", "profile", "iterations", "share_power"]
 
 
-def provenance(profile: Profile) -> dict[str, str]:
-    """Commit (with + where files were changed since), versions and profile of a row."""
+def provenance() -> dict[str, str]:
+    """Commit (with + where files were changed since) and versions of a row."""
 
     def git(*words: str) -> str:
         result = subprocess.run(["git", *words], capture_output=True, text=True, cwd=PACKAGE)
@@ -24,7 +24,7 @@ def provenance(profile: Profile) -> dict[str, str]:
 
     changed = "+" if git("status", "--porcelain", "--", ".") not in ("", "unknown") else ""
     about = ", ".join(f"{name} {version}" for name, version in versions().items())
-    return {"profile": profile.name, "commit": git("rev-parse", "--short", "HEAD") + changed, "versions": about}
+    return {"commit": git("rev-parse", "--short", "HEAD") + changed, "versions": about}
 
 
 def flat(scores: dict) -> dict[str, float]:
@@ -55,10 +55,7 @@ def done(path: Path, key: dict) -> bool:
 
 
 def write_table(path: Path, rows: pd.DataFrame) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    rows.to_csv(partial, index=False, float_format="%.6g")
-    partial.replace(path)
+    write_atomically(path, lambda partial: rows.to_csv(partial, index=False, float_format="%.6g"))
 
 
 def add_row(path: Path, row: dict) -> None:

@@ -94,7 +94,7 @@ predictions.reveal("cosine", "b")
 # A whole network is a chain of layers, and each one turns a little further.
 
 # %%
-from growclip_lite.course.lesson_08 import held_out_loss
+from growclip_lite.search import held_out_loss
 from growclip_lite.data.load import load_stream
 from growclip_lite.train import TrainingSet
 

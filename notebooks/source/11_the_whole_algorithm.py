@@ -102,7 +102,7 @@ print(f"held-out loss {curve[0][1]:.2f} -> {curve[-1][1]:.2f}, zero-shot {played
 
 # %%
 model.to(run.device).compute_dtype = run.precision
-in_pieces = lesson_11.held_out(run, 2, model.tokenizer)
+in_pieces = lesson_11.held_out_batches(run, 2, model.tokenizer)
 before = lesson_11.held_out_loss(model, in_pieces)
 model.compute_dtype = torch.float32
 print(f"{curve[-1][1]:.2f} on the old world, {before:.2f} on the new one")
@@ -128,7 +128,7 @@ print(space)
 assert space.largest.contains(model.architecture) and supernet.architecture == space.largest
 
 # %%
-batches = lesson_11.held_out(run, 2, supernet.tokenizer)
+batches = lesson_11.held_out_batches(run, 2, supernet.tokenizer)
 inherited = lesson_11.held_out_loss(supernet, batches)
 change = inherited / before - 1
 print(f"before {before:.3f}, supernet {inherited:.3f}")
@@ -190,10 +190,10 @@ print(f"zero-shot {played[-2].zero_shot:.3f} -> {played[-1].zero_shot:.3f}")
 # %%
 def growth_step(step, old):
     old.to(run.device).compute_dtype = run.precision
-    before = lesson_11.held_out_loss(old, lesson_11.held_out(run, step, old.tokenizer))
+    before = lesson_11.held_out_loss(old, lesson_11.held_out_batches(run, step, old.tokenizer))
     old.compute_dtype = torch.float32
     space, supernet = open_space(run, step, old)
-    batches = lesson_11.held_out(run, step, supernet.tokenizer)
+    batches = lesson_11.held_out_batches(run, step, supernet.tokenizer)
     inherited = lesson_11.held_out_loss(supernet, batches)
     data, held_out = (part(step, supernet.tokenizer) for part in (run.training_set, run.held_out))
     config = search_config(run, step)

@@ -32,7 +32,14 @@ from growclip_lite import GrowCLIP
 from growclip_lite.checkpoint import load_model, save_model
 from growclip_lite.course.lesson_04 import tasks_of, test_pairs
 from growclip_lite.data.drawing import BACKGROUNDS
-from growclip_lite.evaluate import embed_images, embed_texts, ensemble, zero_shot
+from growclip_lite.evaluate import (
+    TEMPLATES,
+    classify,
+    embed_images,
+    embed_texts,
+    ensemble,
+    zero_shot,
+)
 from growclip_lite.widgets import explore
 
 predictions = Predictions(folder(out), "14")
@@ -125,11 +132,11 @@ predictions.reveal("damaged", "b" if "the tensor" in told else "a" if "without" 
 # %%
 labels = ["yellow circle", "red cross", "orange hexagon", "blue star", "nomut"]
 names = ["scene 0", "scene 1", "scene 2", "scene 3"]
-images = [lesson_14.picture(name) for name in names]
-classes = ensemble(model, [[t.format(label) for t in lesson_14.TEMPLATES] for label in labels])
-cosines = embed_images(model, np.stack(images)) @ classes.T  # (pictures, labels)
+images = np.stack([lesson_14.picture(name) for name in names])
+classes = ensemble(model, [[t.format(label) for t in TEMPLATES] for label in labels])
+cosines = embed_images(model, images) @ classes.T  # (pictures, labels)
 shares = (model.logit_scale.exp().detach() * cosines).softmax(1)
-assert torch.allclose(shares, lesson_14.shares_of(model, images, labels), atol=1e-5)
+assert torch.allclose(shares, classify(model, images, labels), atol=1e-5)
 assert torch.allclose(shares.sum(1), torch.ones(len(names)), atol=1e-5)
 
 # %%
@@ -159,8 +166,8 @@ predictions.predict("foreign", guess, choices="ab")
 
 # %%
 foreign = [*lesson_14.PHOTOGRAPHS, "noise"]
-images = [lesson_14.picture(name) for name in foreign]
-shares = lesson_14.shares_of(model, images, labels)
+images = np.stack([lesson_14.picture(name) for name in foreign])
+shares = classify(model, images, labels)
 figure = lesson_14.draw_shares(images, labels, shares)
 show(figure, "Two photographs at 32 pixels and noise, with the model's shares for the five labels.")
 for name, row in zip(foreign, shares, strict=True):
