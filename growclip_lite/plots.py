@@ -11,9 +11,23 @@ from growclip_lite.architecture import HEAD_SIZE
 matplotlib.use("Agg", force=False)
 from matplotlib import pyplot as plt
 
-# Okabe and Ito's palette, safe for colour-blind readers.
-COLOURS = {"image": "#0072B2", "text": "#E69F00", "shared": "#009E73", "mean": "#222222", "retrieval": "#CC79A7"}
+# Okabe and Ito's palette, safe for colour-blind readers, and one colour more.
+PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#222222", "#B8A800"]
 GREY = "#8a8a8a"
+COLOURS = dict(zip(("image", "text", "shared", "retrieval"), PALETTE, strict=False)) | {"mean": "#222222"}
+ENCODERS = {"image": "image encoder", "text": "text encoder", "shared": "shared encoder"}
+
+
+def levels(architecture: dict[str, int]) -> int:
+    """Blocks on top of each other in a drawing of the architecture."""
+    return max(architecture["image_depth"], architecture["text_depth"]) + architecture["shared_depth"]
+
+
+def name_encoders(axes) -> None:
+    """A legend of the three encoders' colours."""
+    for name, label in ENCODERS.items():
+        axes.plot([], [], "s", ms=9, color=COLOURS[name], label=label)
+    axes.legend(loc="upper left", frameon=False, fontsize=10)
 
 
 def draw_architecture(axes, architecture: dict[str, int], centre: float, scale: float) -> None:
@@ -42,57 +56,47 @@ def spread(values: dict[str, float], gap: float) -> dict[str, float]:
     return heights
 
 
-def plot_growth(report: dict, path: Path) -> None:
-    """Architecture above, accuracy below, over the growth steps; written to `path` as PNG."""
+def draw_growth(top, bottom, report: dict) -> None:
+    """Into two axes: the architecture above, accuracy on test data below, over the growth steps."""
     steps = report["steps"]
-    figure, (top, bottom) = plt.subplots(
-        2, 1, figsize=(9, 7.6), sharex=True, height_ratios=(1.15, 1), gridspec_kw={"hspace": 0.08}
-    )
-    x = [entry["step"] for entry in steps]
-    widest = max(e["architecture"][f"{n}_width"] for e in steps for n in ("image", "text", "shared"))
-    levels = [
-        max(e["architecture"]["image_depth"], e["architecture"]["text_depth"]) + e["architecture"]["shared_depth"]
-        for e in steps
-    ]
-    for entry, level in zip(steps, levels, strict=True):
-        draw_architecture(top, entry["architecture"], entry["step"], 0.40 / widest)
+    x, architectures = [entry["step"] for entry in steps], [entry["architecture"] for entry in steps]
+    widest = max(a[f"{name}_width"] for a in architectures for name in ENCODERS)
+    for entry, architecture in zip(steps, architectures, strict=True):
+        draw_architecture(top, architecture, entry["step"], 0.4 / widest)
         top.annotate(
             f"{entry['parameters'] / 1e6:.2f} M parameters\n{entry['samples_total']:,} pairs",
-            (entry["step"], level + 0.35), ha="center", va="bottom", fontsize=10 if len(steps) < 5 else 8,
-            color="#333333",
+            (entry["step"], levels(architecture) + 0.35), ha="center", va="bottom",
+            fontsize=10 if len(steps) < 5 else 8, color="#333333",
         )  # fmt: skip
-    for name, label in (("image", "image encoder"), ("text", "text encoder"), ("shared", "shared encoder")):
-        top.plot([], [], "s", ms=10, color=COLOURS[name], label=label)
-    top.legend(loc="upper left", frameon=False, fontsize=10)
-    top.set(
-        ylim=(-0.2, max(levels) + 2.2),
-        yticks=[],
-        title=f"GrowCLIP on {report['data']}: the architecture grows with the data",
-    )
-    top.set_ylabel(f"blocks (width: heads of {HEAD_SIZE})", color="#333333")
+    name_encoders(top)
+    highest = max(map(levels, architectures))
+    top.set(ylim=(-0.2, highest + 2.3), yticks=[], ylabel=f"blocks (width: heads of {HEAD_SIZE})")
+    top.grid(False)
     if all(entry["zero_shot"] for entry in steps):
         last = steps[-1]["zero_shot"]
-        for task in last:
+        for task, height in spread(last, gap=0.055).items():
             bottom.plot(x, [entry["zero_shot"][task] for entry in steps], color=GREY, lw=1, alpha=0.6)
-        for task, height in spread(last, gap=0.05).items():
-            style = {"fontsize": 8, "color": GREY, "va": "center"}
+            style = {"fontsize": 9, "color": "#666666", "va": "center"}
             bottom.annotate(task, (x[-1], height), xytext=(8, 0), textcoords="offset points", **style)
         means = [entry["zero_shot_mean"] for entry in steps]
         bottom.plot(x, means, "o-", lw=3, ms=8, color=COLOURS["mean"], label="zero-shot, mean of tasks")
     recall = [entry["retrieval"]["i2t_r1"] for entry in steps]
     bottom.plot(x, recall, "D--", lw=2, ms=6, color=COLOURS["retrieval"], label="image-to-text R@1")
     bottom.legend(loc="best", frameon=False, fontsize=10)
-    bottom.set(
-        ylim=(0, 1.02),
-        xlim=(min(x) - 0.55, max(x) + 0.75),
-        xticks=x,
-        xlabel="growth step",
-        ylabel="accuracy on test data",
-    )
+    bottom.set(ylim=(0, 1.03), xlim=(min(x) - 0.55, max(x) + 0.8), xticks=x, xlabel="growth step")
+    bottom.set_ylabel("accuracy on test data")
+
+
+def plot_growth(report: dict, path: Path) -> None:
+    """`draw_growth`, written to `path` as PNG."""
+    layout = {"sharex": True, "height_ratios": (1.15, 1), "gridspec_kw": {"hspace": 0.08}}
+    figure, (top, bottom) = plt.subplots(2, 1, figsize=(9, 7.6), **layout)
+    draw_growth(top, bottom, report)
+    top.set_title(f"GrowCLIP on {report['data']}: the architecture grows with the data")
     bottom.grid(axis="y", color="#e6e6e6")
     bottom.set_axisbelow(True)
     for axes in (top, bottom):
-        for side in ("top", "right", "left" if axes is top else "right"):
-            axes.spines[side].set_visible(False)
+        axes.spines[["top", "right"]].set_visible(False)
+    top.spines["left"].set_visible(False)
     figure.savefig(path, dpi=160, bbox_inches="tight", facecolor="white")
     plt.close(figure)

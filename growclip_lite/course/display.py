@@ -10,10 +10,8 @@ from cycler import cycler
 from IPython.display import display
 from matplotlib.figure import Figure
 
-from growclip_lite.plots import plt
+from growclip_lite.plots import PALETTE, plt
 
-# Okabe and Ito's palette, safe for colour-blind readers.
-PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#222222"]
 STYLE = {
     "figure.facecolor": "white", "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
     "grid.color": "#ececec", "axes.axisbelow": True, "axes.prop_cycle": cycler(color=PALETTE), "lines.linewidth": 2,

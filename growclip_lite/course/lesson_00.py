@@ -16,6 +16,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from growclip_lite import plots
 from growclip_lite.course.display import PALETTE, STYLE, show_picture, subplots
 from growclip_lite.course.exercises import exercise, require
 from growclip_lite.data.drawing import render
@@ -25,12 +26,11 @@ from growclip_lite.evaluate import embed_images, embed_texts, shares
 from growclip_lite.grow import grow
 from growclip_lite.markdown import markdown_table
 from growclip_lite.model import GrowCLIP
-from growclip_lite.plots import COLOURS, GREY, draw_architecture, plt, spread
+from growclip_lite.plots import ENCODERS, GREY, draw_architecture, levels, name_encoders, plt
 from growclip_lite.profiles import Profile, get_profile
 from growclip_lite.studies.claims import on_growing
 from growclip_lite.studies.table import read_table
 
-PARTS = {"image": "image encoder", "text": "text encoder", "shared": "shared encoder"}
 SHOWN = 4  # variants of one test picture, below every growth step
 TWINS = 7  # which picture
 
@@ -54,40 +54,12 @@ def grow_in_short(stream: Stream, profile: Profile, out: Path, seed: int) -> dic
 # ---- the growth steps ----
 
 
-def levels(architecture: dict[str, int]) -> int:
-    """Blocks on top of each other in a drawing of the architecture."""
-    return max(architecture["image_depth"], architecture["text_depth"]) + architecture["shared_depth"]
-
-
-def name_parts(axes) -> None:
-    """A legend of the three encoders' colours."""
-    for name, label in PARTS.items():
-        axes.plot([], [], "s", ms=9, color=COLOURS[name], label=label)
-    axes.legend(loc="upper left", fontsize=9)
-
-
 def draw_growth(report: dict, chance: float) -> Figure:
     """Architecture above, accuracy below, over the growth steps. `chance` is the mean over the tasks."""
-    steps = report["steps"]
     figure, (top, bottom) = subplots(2, 1, figsize=(9, 7.4), sharex=True, height_ratios=(1.1, 1))
-    widest = max(e["architecture"][f"{name}_width"] for e in steps for name in PARTS)
-    for entry in steps:
-        draw_architecture(top, entry["architecture"], entry["step"], 0.4 / widest)
-        words = f"{entry['parameters'] / 1e6:.2f} M parameters\n{entry['samples_total']:,} pairs"
-        place = (entry["step"], levels(entry["architecture"]) + 0.2)
-        top.annotate(words, place, ha="center", va="bottom", fontsize=10)
-    name_parts(top)
-    top.grid(False)
-    top.set(ylim=(-0.2, max(levels(e["architecture"]) for e in steps) + 2.4), yticks=[], ylabel="blocks")
-    x, last = [e["step"] for e in steps], steps[-1]["zero_shot"]
-    for task, height in spread(last, 0.055).items():
-        bottom.plot(x, [e["zero_shot"][task] for e in steps], color=GREY, lw=1)
-        bottom.annotate(task, (x[-1], height), xytext=(8, 0), textcoords="offset points", color="#666666", fontsize=9,
-                        va="center")  # fmt: skip
-    bottom.plot(x, [e["zero_shot_mean"] for e in steps], "o-", lw=3, color="black", label="mean of the nine tasks")
-    bottom.axhline(chance, color=GREY, ls=":", label="chance, mean of the nine tasks")
+    plots.draw_growth(top, bottom, report)
+    bottom.axhline(chance, color=GREY, ls=":", label="chance, mean of the tasks")
     bottom.legend(loc="upper left", fontsize=9)
-    bottom.set(xticks=x, xlim=(0.5, len(x) + 0.8), ylim=(0, 1.03), xlabel="growth step", ylabel="test accuracy")
     return figure
 
 
@@ -106,8 +78,10 @@ def draw_step(report: dict, stream: Stream, models: Sequence[GrowCLIP], step: in
         above, below = figure.subfigures(2, 1, height_ratios=(1.2, 1))
         (left, right), panels = above.subplots(1, 2), below.subplots(1, SHOWN)
     everything = [e["architecture"] for e in report["steps"]]
-    draw_architecture(left, entry["architecture"], 0.5, 0.45 / max(a[f"{n}_width"] for a in everything for n in PARTS))
-    name_parts(left)
+    draw_architecture(
+        left, entry["architecture"], 0.5, 0.45 / max(a[f"{n}_width"] for a in everything for n in ENCODERS)
+    )
+    name_encoders(left)
     left.grid(False)
     left.set(xlim=(0, 1), ylim=(-0.2, max(map(levels, everything)) + 2), xticks=[], yticks=[])
     left.set_title(f"step {step}: {entry['parameters'] / 1e6:.2f} M parameters, {entry['samples_total']:,} pairs")

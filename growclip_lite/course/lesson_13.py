@@ -16,8 +16,8 @@ from growclip_lite.course.exercises import exercise, require
 from growclip_lite.evaluate import forgetting
 from growclip_lite.markdown import markdown_table
 from growclip_lite.profiles import get_profile
+from growclip_lite.studies import figures
 from growclip_lite.studies.claims import REPORTED, VERDICTS, Finding, judged, place, read, settings
-from growclip_lite.studies.figures import centre, steps_of
 from growclip_lite.studies.jobs import Grid, run_jobs
 from growclip_lite.studies.run import all_jobs
 from growclip_lite.studies.statistics import Difference, difference, verdict
@@ -25,7 +25,6 @@ from growclip_lite.studies.table import SETTING, rows_of
 
 COLOURS = dict(zip(VERDICTS, (PALETTE[2], PALETTE[0], PALETTE[4], "#8a8a8a"), strict=True))
 CURVES = {"mean zero-shot": "steps_mean", "image-to-text R@1": "steps_i2t_r1"}
-NAMES = {"flops": "equal FLOPs", "last step": "the last step's FLOPs"}
 AGAIN = (("growclip", "all"), ("fixed small", "flops"), ("fixed medium", "flops"))  # method, view
 Judged = list[tuple[Finding, float, str]]
 
@@ -74,22 +73,10 @@ def draw_forest(found: Judged) -> Figure:
 def draw_growth(folder: Path, setting: str, score: str) -> Figure:
     """Study 1: a score over growth steps and over training FLOPs, methods at equal FLOPs; `setting` by its words."""
     rows = read(folder, "growth", **next(s for s in settings(folder) if place(s) == setting))
-    rows = rows[rows["view"] != "steps"].sort_values("method", key=lambda names: names != "growclip", kind="stable")
     figure, (left, right) = subplots(1, 2, figsize=(12, 4.4), sharey=True)
-    growth_steps = steps_of(rows[rows["method"] == "growclip"], CURVES[score]).shape[1]
-    for number, ((method, view), part) in enumerate(rows.groupby(["method", "view"], sort=False)):
-        scores, flops = steps_of(part, CURVES[score]), steps_of(part, "steps_flops").cumsum(1) / 1e12
-        points = np.array([centre(scores[:, step]) for step in range(scores.shape[1])]).T
-        name = "GrowCLIP" if method == "growclip" else f"{method}, {NAMES[view]}"
-        style = {"color": PALETTE[number % len(PALETTE)], "marker": "o", "capsize": 3, "label": name}
-        style["lw"] = 3 if method == "growclip" else 1.6
-        first = growth_steps - scores.shape[1] + 1  # from scratch has one point: the end
-        steps = np.arange(first, growth_steps + 1) + 0.05 * (number - 2)  # so that bars do not hide each other
-        left.errorbar(steps, points[0], points[1:], **style)
-        right.errorbar(flops.mean(0), points[0], points[1:], **style)
-    left.set(xlabel="growth step", ylabel=f"{score}, test data", xticks=range(1, growth_steps + 1))
-    right.set(xlabel="training so far, TFLOPs (search included)", title=f"up to {rows['seed'].nunique()} seeds")
-    left.set_title(setting)
+    figures.draw_growth(left, right, rows, CURVES[score])
+    left.set(ylabel=f"{score}, test data", title=setting)
+    right.set_title(f"up to {rows['seed'].nunique()} seeds")
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
     return figure
 
@@ -97,15 +84,7 @@ def draw_growth(folder: Path, setting: str, score: str) -> Figure:
 def draw_continual(rows: pd.DataFrame) -> Figure:
     """Study 7: accuracy on new concepts over what was lost of earlier ones, means over seeds."""
     figure, axes = subplots(figsize=(9.5, 4.4))
-    methods = list(dict.fromkeys(rows["method"]))
-    for (growing, method), part in rows.groupby(["growing", "method"], sort=False):
-        (x, *across), (y, *up) = centre(part["forgetting"]), centre(part["plasticity"])
-        colour = PALETTE[methods.index(method) % len(PALETTE)]
-        marker = "os"[methods.index(method) >= len(PALETTE)]  # there are more methods than colours
-        name, fill = (f"{method}, growing", colour) if growing else (method, "white")
-        bars = [[up[0]], [up[1]]], [[across[0]], [across[1]]]
-        axes.errorbar(x, y, *bars, fmt=marker, color=colour, elinewidth=0.8, mfc=fill, label=name)
-    axes.set(xlabel="forgetting: accuracy lost on earlier concepts", ylabel="accuracy on each step's new concepts")
+    figures.draw_forgetting(axes, rows)
     figure.legend(loc="outside right center", fontsize=8)
     return figure
 

@@ -10,14 +10,12 @@ import numpy as np
 import pandas as pd
 
 from growclip_lite.architecture import HEAD_SIZE
-from growclip_lite.plots import GREY, plt
+from growclip_lite.plots import GREY, PALETTE, plt
 from growclip_lite.studies.measures import read_plan
 from growclip_lite.studies.statistics import Difference, difference, paired
 from growclip_lite.studies.table import SETTING, first_setting, read_table
 from growclip_lite.train import RECORD_EVERY
 
-# Okabe and Ito's palette, safe for colour-blind readers.
-PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#222222", "#B8A800", "#8a8a8a"]
 SCORES = {"zero_shot_mean": "mean zero-shot accuracy", "i2t_r1": "image-to-text R@1"}
 
 
@@ -53,36 +51,33 @@ def steps_of(rows: pd.DataFrame, column: str) -> np.ndarray:
     return np.array([[float(value) for value in str(text).split()] for text in rows[column]])
 
 
+def draw_growth(left, right, rows: pd.DataFrame, column: str) -> None:
+    """Into two axes: a column of the growth steps over the steps, and over the FLOPs spent by then, for all methods
+    at equal FLOPs. From scratch has one point, the end."""
+    rows = rows[rows["view"] != "steps"].sort_values("method", key=lambda names: names != "growclip", kind="stable")
+    growth_steps = steps_of(rows[rows["method"] == "growclip"], column).shape[1]
+    views = {"flops": "equal FLOPs", "last step": "the last step's FLOPs"}
+    for number, ((method, view), part) in enumerate(rows.groupby(["method", "view"], sort=False)):
+        scores, flops = steps_of(part, column), steps_of(part, "steps_flops").cumsum(1) / 1e12
+        means, *bars = np.array([centre(scores[:, step]) for step in range(scores.shape[1])]).T
+        grown = method == "growclip"
+        style = {"color": PALETTE[number % len(PALETTE)], "lw": 3 if grown else 1.8, "marker": "o", "capsize": 3}
+        style["label"] = "GrowCLIP" if grown else f"{method}, {views[view]}"
+        steps = np.arange(growth_steps - len(means), growth_steps) + 1
+        left.errorbar(steps + 0.05 * (number - 2), means, bars, **style)  # so that bars do not hide each other
+        right.errorbar(flops.mean(0), means, bars, **style)
+    tidy(left, xlabel="growth step", xticks=range(1, 1 + growth_steps))
+    tidy(right, xlabel="training so far, TFLOPs (search included)")
+
+
 def growth_figure(rows: pd.DataFrame, path: Path) -> None:
     """Accuracy over growth steps and over FLOPs, all methods at equal FLOPs, for the first data source."""
     rows = first_setting(rows)
     figure, panels = plt.subplots(2, 2, figsize=(12, 8.6), sharey="row", gridspec_kw={"wspace": 0.06, "hspace": 0.28})
-    views = ["all", "flops", "last step"]
-    for row, (column, label) in enumerate(
-        (("steps_mean", SCORES["zero_shot_mean"]), ("steps_i2t_r1", SCORES["i2t_r1"]))
-    ):
-        ours_first = rows.sort_values("method", key=lambda names: names != "growclip", kind="stable")
-        groups = ours_first[ours_first["view"].isin(views)].groupby(["method", "view"], sort=False)
-        for number, ((method, view), part) in enumerate(groups):
-            scores, flops = steps_of(part, column), steps_of(part, "steps_flops").cumsum(1) / 1e12
-            grown = method == "growclip"
-            name = {"flops": f"{method}, equal FLOPs", "last step": f"{method}, the last step's FLOPs"}.get(
-                view, "GrowCLIP"
-            )
-            style = {"color": PALETTE[number], "lw": 3 if grown else 1.8, "marker": "o", "label": name}
-            scratch = scores.shape[1] == 1
-            steps = (
-                [steps_of(rows[rows["method"] == "growclip"], column).shape[1]]
-                if scratch
-                else np.arange(1, scores.shape[1] + 1)
-            )
-            bars = np.array([centre(scores[:, t])[1:] for t in range(scores.shape[1])]).T
-            beside = np.array(steps) + 0.05 * (number - 2)  # so that bars do not hide each other
-            panels[row, 0].errorbar(beside, scores.mean(0), bars, capsize=3, **style)
-            panels[row, 1].errorbar(flops.mean(0), scores.mean(0), bars, capsize=3, **style)
-        tidy(panels[row, 0], ylabel=label, xlabel="growth step")
-        tidy(panels[row, 1], xlabel="training so far, TFLOPs (search included)")
-        panels[row, 0].set_xticks(range(1, 1 + steps_of(rows[rows["method"] == "growclip"], column).shape[1]))
+    curves = {"steps_mean": SCORES["zero_shot_mean"], "steps_i2t_r1": SCORES["i2t_r1"]}
+    for (left, right), (column, label) in zip(panels, curves.items(), strict=True):
+        draw_growth(left, right, rows, column)
+        left.set_ylabel(label)
     panels[0, 1].legend(frameon=False, fontsize=9, loc="lower right")
     figure.suptitle(
         f"Growing against fixed architectures on {rows['data'].iloc[0]}, {rows['seed'].nunique()} seeds", y=0.93
@@ -233,19 +228,26 @@ def choice_figure(rows: pd.DataFrame, path: Path) -> None:
     write(figure, path)
 
 
+def draw_forgetting(axes, rows: pd.DataFrame) -> None:
+    """Accuracy on new concepts over what was lost of earlier ones, a colour per method; open: a fixed architecture."""
+    methods = list(dict.fromkeys(rows["method"]))
+    for (growing, method), part in rows.groupby(["growing", "method"], sort=False):
+        (x, *across), (y, *up) = centre(part["forgetting"]), centre(part["plasticity"])
+        number = methods.index(method)
+        colour, marker = PALETTE[number % len(PALETTE)], "os"[number >= len(PALETTE)]  # more methods than colours
+        bars = [[up[0]], [up[1]]], [[across[0]], [across[1]]]
+        style = {"color": colour, "elinewidth": 0.8, "mfc": colour if growing else "white"}
+        axes.errorbar(x, y, *bars, fmt=marker, label=f"{method}, growing" if growing else method, **style)
+    tidy(axes, xlabel="forgetting: accuracy lost on earlier concepts", ylabel="accuracy on each step's new concepts")
+
+
 def continual_figure(rows: pd.DataFrame, path: Path) -> None:
     """Plasticity against forgetting, and the final mean, per method, fixed and growing."""
     rows = first_setting(rows)
     figure, (left, right) = plt.subplots(1, 2, figsize=(14, 5), gridspec_kw={"wspace": 0.42})
-    methods = list(dict.fromkeys(rows["method"]))
-    for (growing, method), part in rows.groupby(["growing", "method"], sort=False):
-        style = {"color": PALETTE[methods.index(method) % len(PALETTE)], "marker": "D" if growing else "o", "s": 70}
-        left.scatter(
-            part["forgetting"].mean(), part["plasticity"].mean(), label=method if not growing else None, **style
-        )
-    tidy(left, xlabel="forgetting (accuracy lost on earlier concepts)", ylabel="plasticity (accuracy on new concepts)",
-         title="circles: fixed architecture; diamonds: growing")  # fmt: skip
+    draw_forgetting(left, rows)
     left.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3)
+    methods = list(dict.fromkeys(rows["method"]))
     for offset, (growing, part) in zip((0.12, -0.12), rows.groupby("growing"), strict=False):
         points = [centre(part.loc[part["method"] == method, "zero_shot_mean"]) for method in methods]
         mean, low, high = np.array(points).T
