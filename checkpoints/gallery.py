@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.animation import FuncAnimation, PillowWriter
 
-from growclip_lite import GrowCLIP, load_stream
+from growclip_lite import GrowCLIP
 from growclip_lite.data.emoji import KINDS
+from growclip_lite.data.load import load_tests
 from growclip_lite.data.stream import Pairs, Stream
 from growclip_lite.evaluate import classify, embed_images, embed_texts
 from growclip_lite.plots import COLOURS, GREY, draw_architecture, plt
@@ -129,7 +130,7 @@ def draw_animation(run: Path, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    streams = {name: load_stream("data/cifar10" if name == "cifar10" else name, "laptop", 0) for name in LABELS}
+    streams = {name: load_tests("data/cifar10" if name == "cifar10" else name, "laptop", 0) for name in LABELS}
     draw_zero_shot(streams, RESULTS / "gallery.png")
     draw_search(streams["scenes"].retrieval, RESULTS / "search.png")
     about = GrowCLIP.from_pretrained(HERE / "scenes-laptop").about
