@@ -219,7 +219,8 @@ show(lesson_00.draw_growth(report, chance), alt)
 
 # %% [markdown]
 # **Takeaway:** the architecture follows the data, and nothing starts from zero: each model begins with
-# what the one before had learnt. In profile `smoke` the training is far too short to learn much.
+# what the one before had learnt. In profile `smoke` the training is far too short to learn much. The dashed
+# line, image-to-text R@1, is the share of test pictures that find their own caption first among all of the set (04).
 #
 # **Why** the first model is weak on these tests: much of what they ask for, such as relations between
 # two objects, had not been in its data yet. More data, more training and more parameters come
