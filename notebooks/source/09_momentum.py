@@ -388,7 +388,7 @@ for part, words in ((shaken, "momentum 0.6"), (plain[plain["share_power"] == 0],
     print(f"{words}: {score:.3f} at {part['tflops'].mean():.1f} TFLOPs, {len(part)} seed(s)")
 
 # %% [markdown]
-# The package's default is therefore plain inheriting (m = 1), as long as no study says otherwise.
+# The package's default is plain inheriting (m = 1): of what no study can tell apart, the simplest.
 
 # %%
 predictions.score()
