@@ -11,8 +11,8 @@ from growclip_lite.architecture import HEAD_SIZE
 matplotlib.use("Agg", force=False)
 from matplotlib import pyplot as plt
 
-# Okabe and Ito's palette, safe for colour-blind readers, and one colour more.
-PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#222222", "#B8A800"]
+# Okabe and Ito's palette, safe for colour-blind readers.
+PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#222222"]
 GREY = "#8a8a8a"
 COLOURS = dict(zip(("image", "text", "shared", "retrieval"), PALETTE, strict=False)) | {"mean": "#222222"}
 ENCODERS = {"image": "image encoder", "text": "text encoder", "shared": "shared encoder"}

@@ -81,7 +81,7 @@ class Stream:
 
     @property
     def image_size(self) -> int:
-        return self.retrieval.images.shape[-1]
+        return (self.train[0] if self.train else self.retrieval).images.shape[-1]
 
 
 def step_sizes(total: int, steps: int) -> list[int]:
