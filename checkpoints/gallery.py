@@ -18,7 +18,7 @@ from growclip_lite.data.emoji import KINDS
 from growclip_lite.data.load import load_tests
 from growclip_lite.data.stream import Pairs, Stream
 from growclip_lite.evaluate import classify, embed_images, embed_texts
-from growclip_lite.plots import COLOURS, GREY, draw_architecture, plt
+from growclip_lite.plots import COLOURS, GREY, draw_architecture, levels, plt
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results"
@@ -96,8 +96,7 @@ def draw_animation(run: Path, path: Path) -> None:
     x = np.array([begins[r["step"] - 1] + r["iteration"] for r in records])
     loss, step = np.array([r["loss"] for r in records]), np.array([r["step"] for r in records])
     widest = max(e["architecture"][f"{n}_width"] for e in entries for n in ("image", "text", "shared"))
-    highest = max(sum(e["architecture"][f"{n}_depth"] for n in ("text", "shared")) for e in entries)
-    highest = max(highest, *(sum(e["architecture"][f"{n}_depth"] for n in ("image", "shared")) for e in entries))
+    highest = max(levels(e["architecture"]) for e in entries)
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.6), width_ratios=(1, 1.7), layout="constrained")
 
     def frame(number: int) -> None:

@@ -18,8 +18,8 @@ SOURCES = "scenes, emoji, a folder with captions.csv, or tar shards such as 'sha
 def run_grow(args: argparse.Namespace) -> None:
     from growclip_lite import grow, load_stream
     from growclip_lite.card import write_card
-    from growclip_lite.grow import check_folder
     from growclip_lite.plots import plot_growth
+    from growclip_lite.report import check_folder
 
     out = Path(args.out)
     check_folder(out, args.resume)  # before the data are read, which may take a while
@@ -93,18 +93,19 @@ def run_classify(args: argparse.Namespace) -> None:
 
     from growclip_lite import GrowCLIP
     from growclip_lite.data.pictures import read_picture
-    from growclip_lite.evaluate import classify
+    from growclip_lite.evaluate import embed_labels, shares
 
     labels = [label.strip() for label in args.labels.split(",") if label.strip()]
     if len(set(labels)) < 2:
         raise InputError(f"--labels {args.labels!r} names fewer than two different labels; separate them by commas.")
     model = GrowCLIP.from_pretrained(args.checkpoint)
+    classes = embed_labels(model, labels)
     for name in args.images:
         try:
             pixels = read_picture(name, model.config.image_size)
         except (OSError, ValueError) as error:
             raise InputError(f"{name} cannot be read as a picture: {error}.") from error
-        found = classify(model, pixels[None], labels)[0]
+        found = shares(model, pixels[None], classes)[0]
         best = torch.argsort(found, descending=True)
         print(f"{name}: " + ", ".join(f"{labels[i]} {found[i]:.0%}" for i in best[: args.top]))
 

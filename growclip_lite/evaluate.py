@@ -47,10 +47,14 @@ def shares(model: GrowCLIP, images: np.ndarray, classes: Tensor) -> Tensor:
     return (model.logit_scale.exp().item() * similarity).softmax(1)
 
 
+def embed_labels(model: GrowCLIP, labels: Sequence[str]) -> Tensor:
+    """(C, E): labels such as "red circle", each put into `TEMPLATES`."""
+    return ensemble(model, [[template.format(label) for template in TEMPLATES] for label in labels])
+
+
 def classify(model: GrowCLIP, images: np.ndarray, labels: Sequence[str]) -> Tensor:
-    """(M, C): the `shares` of labels such as "red circle", each put into `TEMPLATES`."""
-    prompts = [[template.format(label) for template in TEMPLATES] for label in labels]
-    return shares(model, images, ensemble(model, prompts))
+    """(M, C): the `shares` of labels."""
+    return shares(model, images, embed_labels(model, labels))
 
 
 def answers(model: GrowCLIP, task: Task) -> Tensor:

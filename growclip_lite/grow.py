@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import platform
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from importlib import metadata
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +14,11 @@ from tqdm.auto import tqdm
 
 from growclip_lite.architecture import Architecture, ModelConfig, count_parameters
 from growclip_lite.checkpoint import (
-    check_schema,
     load_model,
     load_training,
     read_about,
-    read_json,
     save_model,
     save_training,
-    write_atomically,
     write_json,
 )  # fmt: skip
 from growclip_lite.data.stream import Stream, check_seed
@@ -37,11 +29,10 @@ from growclip_lite.growth_space import GrowthSpace
 from growclip_lite.inherit import inherit
 from growclip_lite.model import GrowCLIP, new_model
 from growclip_lite.profiles import Profile, get_profile
+from growclip_lite.report import start_report, write_metrics
 from growclip_lite.search import SearchConfig, scoring_batches, search
 from growclip_lite.tokenizer import Tokenizer
 from growclip_lite.train import Batch, TrainConfig, TrainingSet, cost_of, fit
-
-REPORT_SCHEMA = 1
 
 
 @dataclass
@@ -228,14 +219,6 @@ def grow_step(run: Run, step: int, old: GrowCLIP | None, history: list[dict]) ->
     return delivered, entry
 
 
-def write_metrics(path: Path, step: int, records: list[dict]) -> None:
-    """Replaces the lines of this growth step, so that repeating a step after a crash leaves no line twice."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    lines = [line for line in lines if json.loads(line)["step"] < step]
-    lines += [json.dumps({"step": step} | record) for record in records]
-    write_atomically(path, lambda partial: partial.write_text("\n".join(lines) + "\n", encoding="utf-8"))
-
-
 def resume_step(run: Run, about: dict, path: Path) -> tuple[GrowCLIP, TrainingSet, dict | None, dict]:
     """An empty model of the interrupted step's architecture, which `load_training` fills; data, search, phases."""
     with timed(about["phases"], "data"):
@@ -245,13 +228,6 @@ def resume_step(run: Run, about: dict, path: Path) -> tuple[GrowCLIP, TrainingSe
     return new_model(architecture, config, 0, tokenizer), data, about["search"], about["phases"]
 
 
-def versions() -> dict[str, str]:
-    """Software and threads that a result depends on besides the seed."""
-    names = ("growclip-lite", "torch", "numpy", "tokenizers", "safetensors")
-    found = {name: metadata.version(name) for name in names}
-    return {"python": platform.python_version()} | found | {"threads": str(torch.get_num_threads())}
-
-
 def check_stream(stream: Stream) -> None:
     """Raises `InputError` where the first search would have nothing to score members on."""
     if len(stream.train) > 1 and not any(len(part) for part in stream.validation[:2]):
@@ -259,57 +235,6 @@ def check_stream(stream: Stream) -> None:
             f"{stream.name} has no validation pair in growth steps 1 and 2, but the search needs some; "
             "give a few of their pairs the split val."
         )
-
-
-def data_digest(stream: Stream) -> str:
-    """A short name of the training captions in their order: two folders may have the same name."""
-    digest = hashlib.sha256()
-    for part in stream.train:
-        digest.update(f"{len(part)} pairs\n".encode())
-        for caption in part.captions:
-            digest.update(json.dumps(caption).encode())
-    return digest.hexdigest()[:16]
-
-
-def check_folder(out: Path, resume: bool) -> None:
-    """Raises `InputError` unless `out` is new or empty, or holds a run to resume."""
-    if (out / "report.json").exists():
-        if not resume:
-            raise InputError(f"{out} holds a run already; give --resume to go on with it, or another folder.")
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is not an empty folder and holds no run; please give another one.")
-
-
-def start_report(run: Run, resume: bool) -> dict:
-    """A new report, or that of the run to go on with. Raises `InputError` where `out` does not allow it."""
-    check_folder(run.out, resume)
-    path = run.out / "report.json"
-    report = {
-        "schema": REPORT_SCHEMA, "data": run.stream.name, "data_digest": data_digest(run.stream),
-        "profile": run.profile.name, "seed": run.seed,
-        "versions": versions() | {"precision": str(run.precision).removeprefix("torch.")},
-        "settings": json.loads(json.dumps(asdict(run.profile))),
-        "test_sizes": {
-            "zero_shot": {task.name: len(task.labels) for task in run.stream.tasks},
-            "retrieval": len(run.stream.retrieval),
-        },
-        "skipped": run.stream.skipped, "steps": [], "total_flops": 0, "seconds": 0.0,
-    }  # fmt: skip
-    if path.exists():
-        old = read_json(path)
-        check_schema(old, path)
-        described = {
-            "data": "data source", "profile": "profile", "seed": "seed", "settings": "setting of the profile",
-            "data_digest": "content of the data",
-        }  # fmt: skip
-        for name, words in described.items():
-            if old.get(name) != report[name]:
-                raise InputError(f"{run.out} holds a run with another {words}; give the same one, or another folder.")
-        for leftover in run.out.glob(".*-*"):  # of a write that was killed
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-        return report | old
-    write_json(path, report)
-    return report
 
 
 def last_model(run: Run, steps: int) -> GrowCLIP | None:

@@ -169,8 +169,8 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, name: str, call: int, after: b
         pytest.param("search", 2, True, id="third step, after the search"),
         pytest.param("evaluate", 3, False, id="third step, in evaluation"),
         pytest.param("save_model", 2, True, id="second step, after its checkpoint"),
-        pytest.param("write_json", 3, False, id="second step, before the report"),
-        pytest.param("write_json", 3, True, id="second step, after the report"),
+        pytest.param("write_json", 2, False, id="second step, before the report"),
+        pytest.param("write_json", 2, True, id="second step, after the report"),
     ],
 )
 def test_resumed_equals_uninterrupted(

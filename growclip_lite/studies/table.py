@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from growclip_lite.checkpoint import write_atomically
-from growclip_lite.grow import versions
+from growclip_lite.report import versions
 
 PACKAGE = Path(__file__).resolve().parent.parent
 RESULTS = PACKAGE.parent / "results"  # the tables that come with the project

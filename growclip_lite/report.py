@@ -1,0 +1,89 @@
+"""What a run writes beside its checkpoints: report.json and metrics.jsonl, and with which folders it may go on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shutil
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from growclip_lite.checkpoint import check_schema, read_json, write_atomically, write_json
+from growclip_lite.data.stream import Stream
+from growclip_lite.errors import InputError
+
+if TYPE_CHECKING:
+    from growclip_lite.grow import Run
+
+REPORT_SCHEMA = 1
+
+
+def versions() -> dict[str, str]:
+    """Software and threads that a result depends on besides the seed."""
+    names = ("growclip-lite", "torch", "numpy", "tokenizers", "safetensors")
+    found = {name: metadata.version(name) for name in names}
+    return {"python": platform.python_version()} | found | {"threads": str(torch.get_num_threads())}
+
+
+def data_digest(stream: Stream) -> str:
+    """A short name of the training captions in their order: two folders may have the same name."""
+    digest = hashlib.sha256()
+    for part in stream.train:
+        digest.update(f"{len(part)} pairs\n".encode())
+        for caption in part.captions:
+            digest.update(json.dumps(caption).encode())
+    return digest.hexdigest()[:16]
+
+
+def check_folder(out: Path, resume: bool) -> None:
+    """Raises `InputError` unless `out` is new or empty, or holds a run to resume."""
+    if (out / "report.json").exists():
+        if not resume:
+            raise InputError(f"{out} holds a run already; give --resume to go on with it, or another folder.")
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} is not an empty folder and holds no run; please give another one.")
+
+
+def start_report(run: Run, resume: bool) -> dict:
+    """A new report, or that of the run to go on with. Raises `InputError` where `out` does not allow it."""
+    check_folder(run.out, resume)
+    path = run.out / "report.json"
+    report = {
+        "schema": REPORT_SCHEMA, "data": run.stream.name, "data_digest": data_digest(run.stream),
+        "profile": run.profile.name, "seed": run.seed,
+        "versions": versions() | {"precision": str(run.precision).removeprefix("torch.")},
+        "settings": json.loads(json.dumps(asdict(run.profile))),
+        "test_sizes": {
+            "zero_shot": {task.name: len(task.labels) for task in run.stream.tasks},
+            "retrieval": len(run.stream.retrieval),
+        },
+        "skipped": run.stream.skipped, "steps": [], "total_flops": 0, "seconds": 0.0,
+    }  # fmt: skip
+    if path.exists():
+        old = read_json(path)
+        check_schema(old, path)
+        described = {
+            "data": "data source", "profile": "profile", "seed": "seed", "settings": "setting of the profile",
+            "data_digest": "content of the data",
+        }  # fmt: skip
+        for name, words in described.items():
+            if old.get(name) != report[name]:
+                raise InputError(f"{run.out} holds a run with another {words}; give the same one, or another folder.")
+        for leftover in run.out.glob(".*-*"):  # of a write that was killed
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        return report | old
+    write_json(path, report)
+    return report
+
+
+def write_metrics(path: Path, step: int, records: list[dict]) -> None:
+    """Replaces the lines of this growth step, so that repeating a step after a crash leaves no line twice."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    lines = [line for line in lines if json.loads(line)["step"] < step]
+    lines += [json.dumps({"step": step} | record) for record in records]
+    write_atomically(path, lambda partial: partial.write_text("\n".join(lines) + "\n", encoding="utf-8"))
