@@ -18,10 +18,11 @@ notebooks: .venv/.notebooks-installed  ## make all notebooks from notebooks/sour
 book: .venv/.book-installed  ## the course as a static site in build/book, links checked
 	$(BIN)/sphinx-build --fail-on-warning --keep-going -q -b html notebooks build/book
 
+# Two processes; the tests of a file stay together, for they share what they made.
 test: .venv/.test-installed  ## format, lint and tests
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
 
 reproduce: .venv/.demo-installed  ## all studies anew into runs/reproduce: hours; it tells how many, and can be resumed
 	$(BIN)/growclip reproduce

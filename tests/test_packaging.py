@@ -175,7 +175,7 @@ def test_make_test_from_an_empty_clone(tmp_path):
         ".venv/bin/pip install -e '.[test]'",
         ".venv/bin/ruff format --check",
         ".venv/bin/ruff check",
-        ".venv/bin/python -m pytest",
+        ".venv/bin/python -m pytest --numprocesses=2 --dist=loadfile",
     ]
 
 
