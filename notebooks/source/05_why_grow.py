@@ -309,7 +309,7 @@ mine = [(f, p, told) for f, p, told in claims.judged(results) if f.study == "gro
 mine = [(f, p, told) for f, p, told in mine if f.claim == "C1" and "known" not in f.what]
 for f, _, told in mine:
     equal = f"equal {f.equal}"
-    print(f"{f.data:<30} {f.what:<25} {equal:<17} {str(f.found):<23} {told}")
+    print(f"{f.data:<47} {f.what:<24} {equal:<11} {str(f.found):<23} {told}")
 
 # %%
 alt = "Differences between GrowCLIP and fixed sizes with intervals, one panel per setting; zero is marked."
@@ -329,11 +329,11 @@ predictions.score()
 
 # %% [markdown]
 # **Takeaway:** at equal epochs growing is behind the best fixed size here. Most of the compute falls into
-# the last step, so there is little to save before it, and the searches cost as much. And at this budget the
-# smallest size leads on the last step's data (right panel of the first figure, 8 TFLOPs): there is no need to
-# get out of it. More can be saved where early steps get as much compute as late ones (*equal steps*): there
-# growing is ahead of the larger fixed sizes, and about a point behind the smallest (undecided after Holm). With
-# several times the budget (`laptop`, one seed so far) it is ahead of the smallest on the way, and level in the end.
+# the last step, so there is little to save before it, and the searches cost as much. And growing goes on to the
+# large size, which at this budget is worse than the medium one: there is no need to get that far. More can be
+# saved where early steps get as much compute as late ones (*equal steps*): there growing is ahead of the larger
+# fixed sizes, and about a point behind the smallest (undecided after Holm). With several times the budget
+# (`laptop`, one seed so far) it is ahead of the smallest on the way, and level in the end.
 
 # %% [markdown] tags=["exercise-text"]
 # ## Exercise 1 · The best size for a budget
