@@ -141,7 +141,7 @@ def other_runs(results: Path) -> list[str]:
     full = rows.query("data == 'scenes' and profile == 'laptop' and method == 'growclip'").zero_shot_mean
     lines = [f"grown, {len(full)} full runs: {full.mean():.3f} ± {full.std():.3f} mean zero-shot (main.csv)"]
     best = [f for f in on_growing(results) if f.claim == "C6" and "best fixed" in f.what]
-    return [*lines, *(f"{f.what}: {f.found} points, {f.found.seeds} seeds ({f.data}; growth.csv)" for f in best)]
+    return [*lines, *(f"{f.what}: {f.found} points, seeds: {f.found.seeds} ({f.data}; growth.csv)" for f in best)]
 
 
 def contents(source: Path) -> str:
