@@ -13,14 +13,7 @@ import torch
 from tqdm.auto import tqdm
 
 from growclip_lite.architecture import Architecture, ModelConfig, count_parameters
-from growclip_lite.checkpoint import (
-    load_model,
-    load_training,
-    read_about,
-    save_model,
-    save_training,
-    write_json,
-)  # fmt: skip
+from growclip_lite.checkpoint import load_model, load_training, read_about, save_model, save_training, write_json
 from growclip_lite.data.stream import Stream, check_seed
 from growclip_lite.devices import default_device, fast_dtype
 from growclip_lite.errors import InputError

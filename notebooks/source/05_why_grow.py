@@ -249,7 +249,7 @@ for setting in settings:
     cheaper = 1 - (grown["train_flops"] - grown["search_flops"]) / spent.sum(1)
     searched = grown["search_flops"] / spent.sum(1)
     print(f"{claims.place(setting)}: shares of a fixed large model's FLOPs by growth step:")
-    print("  ", " ".join(f"{share:.0%}" for share in spent.mean(0) / spent.mean(0).sum()))
+    print("  ", " ".join(f"{share:.0%}" for share in spent.sum(0) / spent.sum()))
     print(f"   growing saves {cheaper.mean():.0%} of them; its searches cost {searched.mean():.0%}")
 
 # %% [markdown]
