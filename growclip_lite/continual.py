@@ -25,11 +25,13 @@ Features = tuple[Tensor, Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Teachers:
-    """Frozen models to learn from, with the words of the present step: the one before, and the first one.
-    `reference` are pairs of the first growth step, used as unpaired pictures and captions."""
+    """Frozen models to learn from: the one before, and the first one. Both can read the words of the present step,
+    but only the first `known_words` of the vocabulary have meant anything to the one before. `reference` are pairs of
+    the first growth step, used as unpaired pictures and captions."""
 
     previous: GrowCLIP
     first: GrowCLIP
+    known_words: int
     reference: TrainingSet
     seed: int
 
@@ -56,7 +58,8 @@ def lwf(teachers: Teachers) -> Penalty:
 
 
 def vr_lwf(teachers: Teachers) -> Penalty:
-    """LwF with a replayed vocabulary (Ding et al. 2022): the matching of new pictures with random words."""
+    """LwF with a replayed vocabulary (Ding et al. 2022): the teacher's matching of new pictures with random words that
+    it knows."""
     old = teachers.previous
     generator = torch.Generator().manual_seed(teachers.seed)
 
@@ -64,7 +67,7 @@ def vr_lwf(teachers: Teachers) -> Penalty:
         tokens = torch.zeros(VOCABULARY_TEXTS, old.config.context_length, dtype=torch.int64)
         tokens[:, 0] = 1  # the start token
         tokens[:, 1 : WORDS + 1] = torch.randint(
-            2, old.config.vocab_size, (VOCABULARY_TEXTS, WORDS), generator=generator
+            2, teachers.known_words, (VOCABULARY_TEXTS, WORDS), generator=generator
         )
         tokens = tokens.to(batch[0].device)
         with torch.no_grad():
@@ -75,13 +78,19 @@ def vr_lwf(teachers: Teachers) -> Penalty:
 
 
 def zscl(teachers: Teachers) -> Penalty:
-    """ZSCL (Zheng et al. 2023): the teacher's matching of reference pictures with reference captions.
-    The source's averaging of the weights goes with it (`METHODS`)."""
+    """ZSCL (Zheng et al. 2023), in short: the teacher's matching of reference pictures with reference captions.
+
+    The source's teacher is the model as it was before all of this, its reference data are public ones, and it averages
+    weights all along the way. Here nothing was trained before the stream: the teacher is the previous model, the first
+    growth step's pairs are the reference, which no other method on new pairs sees again, and `METHODS` averages once,
+    at the end of a growth step.
+    """
     rng = np.random.default_rng(teachers.seed)
 
     def penalty(model: GrowCLIP, batch: Batch, features: Features) -> Tensor:
         count = min(REFERENCE, len(teachers.reference))
-        images, tokens, _ = teachers.reference.batch(np.sort(rng.permutation(len(teachers.reference))[:count]), rng)
+        images, _, _ = teachers.reference.batch(np.sort(rng.permutation(len(teachers.reference))[:count]), rng)
+        _, tokens, _ = teachers.reference.batch(np.sort(rng.permutation(len(teachers.reference))[:count]), rng)
         student = logits_of(model(images, tokens))
         teacher = logits_of(taught(teachers.previous, (images, tokens, tokens)))
         return (distillation(student, teacher) + distillation(student.T, teacher.T)) / 2

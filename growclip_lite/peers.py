@@ -12,6 +12,7 @@ from growclip_lite.architecture import Architecture, count_parameters, training_
 from growclip_lite.continual import Method, Teachers
 from growclip_lite.grow import Run, fresh_at, grow_tokenizer, held_out_batches, inherit_at, tokenizer_at
 from growclip_lite.model import GrowCLIP
+from growclip_lite.profiles import typical_config
 from growclip_lite.search import held_out_loss
 from growclip_lite.tokenizer import Tokenizer
 from growclip_lite.train import ANNEALED, Penalty, TrainConfig, TrainingSet, TrainingState, cost_of, fit
@@ -51,12 +52,9 @@ class Trail:
 
 def costs(run: Run, plan: Sequence[Architecture]) -> list[int]:
     """Training FLOPs of one iteration in every growth step."""
-    found, tokenizer = [], None
-    for step, architecture in enumerate(plan, 1):
-        tokenizer = grow_tokenizer(run, tokenizer, step)
-        batch = min(run.profile.batch_size, run.samples(step))
-        found.append(training_flops(architecture, run.model_config(tokenizer), batch))
-    return found
+    # How many words there are does not matter here: looking them up costs no FLOPs.
+    config, size = replace(typical_config(run.profile), image_size=run.stream.image_size), run.profile.batch_size
+    return [training_flops(a, config, min(size, run.samples(step))) for step, a in enumerate(plan, 1)]
 
 
 def iterations_for(run: Run, plan: Sequence[Architecture], flops: float) -> list[int]:
@@ -89,7 +87,8 @@ def follow(
             if method.penalty:
                 reference = TrainingSet(run.stream.train[:1], tokenizer, run.profile.context_length, device=run.device)
                 with_words = [with_new_words(run, step, teacher, tokenizer) for teacher in (trail.model, first)]
-                penalty = method.penalty(Teachers(*with_words, reference, run.seed_of(step)))
+                known_words = trail.model.config.vocab_size
+                penalty = method.penalty(Teachers(*with_words, known_words, reference, run.seed_of(step)))
         settings = replace(run.train_config(step), iterations=count, schedule=method.schedule)
         inherited_from = train_by(method, run, model, data, settings, step, penalty)
         trail.flops.append(cost_of(model, data, settings))

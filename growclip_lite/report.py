@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 REPORT_SCHEMA = 1
 
 
-def versions() -> dict[str, str]:
-    """Software and threads that a result depends on besides the seed."""
+def versions(precision: torch.dtype | None = None) -> dict[str, str]:
+    """Software, threads and precision that a result depends on besides the seed."""
     names = ("growclip-lite", "torch", "numpy", "tokenizers", "safetensors")
     found = {name: metadata.version(name) for name in names}
-    return {"python": platform.python_version()} | found | {"threads": str(torch.get_num_threads())}
+    found |= {"threads": str(torch.get_num_threads())}
+    if precision:
+        found["precision"] = str(precision).removeprefix("torch.")
+    return {"python": platform.python_version()} | found
 
 
 def data_digest(stream: Stream) -> str:
@@ -56,7 +59,7 @@ def start_report(run: Run, resume: bool) -> dict:
     report = {
         "schema": REPORT_SCHEMA, "data": run.stream.name, "data_digest": data_digest(run.stream),
         "profile": run.profile.name, "seed": run.seed,
-        "versions": versions() | {"precision": str(run.precision).removeprefix("torch.")},
+        "versions": versions(run.precision),
         "settings": json.loads(json.dumps(asdict(run.profile))),
         "test_sizes": {
             "zero_shot": {task.name: len(task.labels) for task in run.stream.tasks},

@@ -71,7 +71,7 @@ def test_a_study_writes_a_row_per_job_and_computes_none_twice(tiny_world, tmp_pa
     rows = pd.read_csv(path)
     assert len(rows) == 2 * 10 and not rows.duplicated(["seed", "method", "view"]).any()
     assert {"commit", "versions", "profile", "zero_shot_mean", "i2t_r1", "train_flops", "seconds"} <= set(rows)
-    assert rows["versions"].str.contains("threads 1").all()
+    assert rows["versions"].str.contains("threads 1, precision (?:float32|bfloat16)", regex=True).all()
     before = path.read_text()
     path.write_text("\n".join(before.splitlines()[:-1]) + "\n")
     kept = pd.read_csv(path)
@@ -216,6 +216,8 @@ def test_paired_differences_match_the_textbook():
     assert found.seeds == 4 and found.mean == pytest.approx(7.5)
     assert found.p == pytest.approx(scipy.stats.ttest_rel([5, 10, 5, 10], [0, 0, 0, 0]).pvalue)
     assert found.low < found.mean < found.high and str(found).startswith("+7.5 (+5.0 to")
+    with pytest.raises(pd.errors.MergeError):  # rows of two settings: a seed must not count twice
+        paired(pd.concat([one, one]), other, "score")
     alone = difference([1.0])
     assert str(alone) == "+1.0" and np.isnan(alone.low) and verdict(alone, alone.p) == "too few seeds"
 
@@ -311,12 +313,32 @@ def test_penalties_vanish_for_the_teacher_itself_and_teach_another(penalty, tmp_
     batch = data.batch(np.arange(16), np.random.default_rng(0))
 
     def value(model) -> torch.Tensor:
-        return penalty(Teachers(teacher, teacher, data, 0))(model, batch, model(*batch[:2]))
+        teachers = Teachers(teacher, teacher, teacher.config.vocab_size, data, 0)
+        return penalty(teachers)(model, batch, model(*batch[:2]))
 
     assert abs(value(teacher).item()) < 1e-5 < value(student).item()
     value(student).backward()
     assert student.image.stem[0].grad.abs().sum() > 0
     assert all(weight.grad is None for weight in teacher.parameters())
+
+
+def test_what_the_teacher_never_knew_is_not_replayed(tmp_path, monkeypatch):
+    """Every growth step brings a word; the previous model has met only those before."""
+    run, seen = Run(tiny_stream(), tiny_profile(), 0, tmp_path), []
+
+    def watched(teachers: Teachers):
+        known, encode = teachers.known_words, teachers.previous.encode_text
+
+        def look(tokens):
+            seen.append((tokens.max().item(), known, teachers.previous.config.vocab_size))
+            return encode(tokens)
+
+        monkeypatch.setattr(teachers.previous, "encode_text", look)
+        return vr_lwf(teachers)
+
+    follow(run, [Architecture(1, 1, 1, 1, 1, 1)] * 3, [2, 4, 4], lambda model, step: {}, Method(penalty=watched))
+    assert len(seen) == 8 and all(highest < known < whole for highest, known, whole in seen)
+    assert max(highest - known for highest, known, _ in seen) == -1  # up to the last word that it knows
 
 
 def coloured_task(count: int, seed: int) -> Task:

@@ -9,6 +9,7 @@ on the text side and on the image side; and for each stream, which side it would
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -75,10 +76,11 @@ def search_job(run: Run, source: str, iterations: int) -> dict:
     old = copy.deepcopy(old)  # begin_step teaches it words
     model, _, report = begin_step(run, 2, old, {})
     chosen, base, config = model.architecture, old.architecture, model.config
-    added = {}
+    cost, added = forward_flops(base, config), {"added_flops": forward_flops(chosen, config)}
     for side, names in SIDES.items():
         alone = replace(base, **{name: getattr(chosen, name) for name in names})
-        added[f"{side}_flops"] = forward_flops(alone, config) - forward_flops(base, config)
+        added[f"{side}_flops"] = forward_flops(alone, config)
+    added = {name: flops - cost for name, flops in added.items()}
     return {
         "architecture": str(chosen), **added, "space_size": report["space_size"], "evaluated": report["evaluated"],
         "train_flops": report["flops"],
@@ -86,17 +88,14 @@ def search_job(run: Run, source: str, iterations: int) -> dict:
 
 
 def side_job(run: Run, source: str, iterations: int, side: str) -> dict:
-    """Grows one side alone, to about the same cost, and trains to the end of the step."""
+    """Grows one side alone, to the dearest member of the growth space that does (where none does, as far as the reach
+    goes), and trains to the end of the step."""
     old = trained_before(source, run.profile, run.seed, run.profile.start, 2, iterations)
     ratio = run.samples(2) / run.samples(1)
     space = GrowthSpace.at_step(old.architecture, old.config, ratio, run.profile.budget_power)
-    around = [
-        replace(old.architecture, **dict(zip(SIDES[side], (d, w), strict=True)))
-        for d in range(1, 9)
-        for w in range(1, 5)
-    ]
-    allowed = [a for a in around if a.contains(old.architecture) and a != old.architecture]
-    grown = min(allowed, key=lambda a: abs(forward_flops(a, old.config) - space.budget))
+    around = GrowthSpace(space.base, space.reach, 0.0, math.inf, space.config).members
+    alone = [a for a in around if a == replace(space.base, **{name: getattr(a, name) for name in SIDES[side]})]
+    grown = max(alone, key=lambda a: (a in space, forward_flops(a, space.config)))
     return growth_row(run, old, grow_once(run, 2, old, grown))
 
 

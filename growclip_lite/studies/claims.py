@@ -18,7 +18,7 @@ import pandas as pd
 from growclip_lite.markdown import markdown_table
 from growclip_lite.profiles import PROFILES
 from growclip_lite.studies.statistics import FEWEST_SEEDS, Difference, holm, paired, verdict
-from growclip_lite.studies.table import SETTING, first_setting, rows_of
+from growclip_lite.studies.table import SETTING, TIMETABLE, first_setting, rows_of
 
 # What the paper's abstract reports.
 REPORTED = {
@@ -114,7 +114,11 @@ def on_growing(folder: Path) -> Iterator[Finding]:
 
 def on_search(folder: Path) -> Iterator[Finding]:
     """C2: the choice against other members, and whether it follows the data."""
-    members = read(folder, "choice", part="regret")
+    rows = read(folder, "choice")
+    if not len(rows):
+        return
+    rows = first_setting(rows, TIMETABLE)  # its streams are part of the study
+    members = rows[rows["part"] == "regret"]
     if len(members):
         chosen, others = members[members["rule"] == "search"], members[members["rule"] != "search"]
         random = others[others["rule"].str.startswith("random")]
@@ -126,12 +130,18 @@ def on_search(folder: Path) -> Iterator[Finding]:
             yield Finding("C2", where, f"choice - {rule} member", equal, paired(chosen, part, ZERO_SHOT), "choice")
         losses = paired(means, chosen, "loss_after")
         yield Finding("C2", where, "held-out loss of random members - of the choice, x 100", equal, losses, "choice")
-    chosen = read(folder, "choice", part="choice")
+    chosen = rows[rows["part"] == "choice"]
     if len(chosen):
-        share = chosen.assign(share=chosen["text_flops"] / (chosen["text_flops"] + chosen["image_flops"]).clip(lower=1))
+        share = chosen.assign(share=(chosen["text_flops"] - chosen["image_flops"]) / chosen["added_flops"])
         text, image = (share[share["data"] == f"hard-{side}"] for side in ("text", "image"))
-        what = "text side's share of the growth: hard on text - hard on image, tenths"
-        yield Finding("C2", "hard streams", what, "everything else", paired(text, image, "share", 10.0), "choice")
+        what = "share of the growth on the text side - on the image side, percent: hard on text - hard on image"
+        yield Finding("C2", "hard streams", what, "everything else", paired(text, image, "share"), "choice")
+    grown = rows[rows["part"] == "side"]
+    for hard, other in (("text", "image"), ("image", "text")) if len(grown) else ():
+        part = grown[grown["data"] == f"hard-{hard}"]
+        losses = paired(part[part["rule"] == other], part[part["rule"] == hard], "loss_after")
+        what = f"held-out loss when the {other} side alone grows - when the {hard} side does, x 100"
+        yield Finding("C2", f"hard-{hard} stream", what, "data, iterations", losses, "choice")
 
 
 def on_sharing(folder: Path) -> Iterator[Finding]:
@@ -190,9 +200,10 @@ def on_momentum(folder: Path) -> Iterator[Finding]:
 
 
 def on_continual(folder: Path) -> Iterator[Finding]:
-    """Beside the claims: growing and continual-learning methods, on new pairs only."""
+    """C1, on new pairs only: growing against a fixed architecture, each with the continual-learning method that it goes
+    best with. ZSCL is left out like replay: its reference pairs are old ones."""
     rows = read_first(folder, "continual")
-    rows = rows[rows["method"] != "replay"] if len(rows) else rows
+    rows = rows[~rows["method"].isin(["replay", "ZSCL"])] if len(rows) else rows
     if len(rows):
         (fixed_name, fixed), (grown_name, grown) = (best(rows[rows["growing"] == g], "method") for g in (False, True))
         what = f"growing ({grown_name}) - fixed large ({fixed_name}), new pairs only"

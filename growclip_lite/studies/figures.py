@@ -13,7 +13,7 @@ from growclip_lite.architecture import HEAD_SIZE
 from growclip_lite.plots import GREY, PALETTE, plt
 from growclip_lite.studies.measures import read_plan
 from growclip_lite.studies.statistics import Difference, difference, paired
-from growclip_lite.studies.table import SETTING, first_setting, read_table
+from growclip_lite.studies.table import SETTING, TIMETABLE, first_setting, read_table
 from growclip_lite.train import RECORD_EVERY
 
 SCORES = {"zero_shot_mean": "mean zero-shot accuracy", "i2t_r1": "image-to-text R@1"}
@@ -193,6 +193,7 @@ def sharing_figure(rows: pd.DataFrame, path: Path) -> None:
 
 def choice_figure(rows: pd.DataFrame, path: Path) -> None:
     """The choice among all members trained, and where two hard streams make the architecture grow."""
+    rows = first_setting(rows, TIMETABLE)
     figure, (left, right) = plt.subplots(1, 2, figsize=(13, 4.6), gridspec_kw={"wspace": 0.25})
     members = rows[rows["part"] == "regret"]
     styles = {"search": ("D", PALETTE[4], 90), "balanced": ("s", PALETTE[0], 60), "widest": ("^", PALETTE[2], 70)}

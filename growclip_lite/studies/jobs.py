@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 
 from growclip_lite.data.load import load_stream
 from growclip_lite.data.stream import Stream
+from growclip_lite.devices import default_device, fast_dtype
 from growclip_lite.grow import Run
 from growclip_lite.profiles import Profile
 from growclip_lite.studies.table import add_row, done, provenance
@@ -89,10 +90,11 @@ def perform(job: Job, *twins: Job) -> list[dict]:
     """The job's row, with seconds and provenance, and those of its twins, which need no time of their own."""
     stream = open_stream(job.source, job.profile.name, job.seed)
     with one_thread():
-        about = provenance()
+        about = provenance(fast_dtype(default_device()))
         folder = Path("runs/study") / about["commit"] / "-".join(str(value) for value in job.key.values())
+        run = Run(stream, job.profile, job.seed, folder)
         begin = time.monotonic()
-        row = job.work(Run(stream, job.profile, job.seed, folder), *job.arguments)
+        row = job.work(run, *job.arguments)
         shutil.rmtree(folder, ignore_errors=True)  # what a resumed job would have gone on from
         seconds = [time.monotonic() - begin] + [0.0] * len(twins)
         return [one.key | row | {"seconds": s} | about for one, s in zip((job, *twins), seconds, strict=True)]

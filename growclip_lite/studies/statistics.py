@@ -43,9 +43,9 @@ def difference(values: Sequence[float]) -> Difference:
 
 
 def paired(one: pd.DataFrame, other: pd.DataFrame, column: str, factor: float = 100.0) -> Difference:
-    """`one` minus `other` in `column`, paired by seed, times `factor` (100: points)."""
-    both = one.set_index("seed")[column] - other.set_index("seed")[column]
-    return difference(factor * both.dropna().to_numpy())
+    """`one` minus `other` in `column`, paired by seed, times `factor` (100: points). Either has a seed only once."""
+    both = pd.merge(one[["seed", column]], other[["seed", column]], on="seed", validate="one_to_one")
+    return difference(factor * (both[f"{column}_x"] - both[f"{column}_y"]).dropna().to_numpy())
 
 
 def holm(ps: Sequence[float]) -> list[float]:

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from growclip_lite.checkpoint import write_atomically
 from growclip_lite.report import versions
 
 PACKAGE = Path(__file__).resolve().parent.parent
 RESULTS = PACKAGE.parent / "results"  # the tables that come with the project
-SETTING = ["data", "profile", "iterations", "share_power"]
+TIMETABLE = ["profile", "iterations", "share_power"]
+SETTING = ["data", *TIMETABLE]
 
 
-def provenance() -> dict[str, str]:
-    """Commit (with + where files were changed since) and versions of a row."""
+def provenance(precision: torch.dtype | None = None) -> dict[str, str]:
+    """Commit (with + where files were changed since) and versions of a row, and the precision where a job has one."""
 
     def git(*words: str) -> str:
         result = subprocess.run(["git", *words], capture_output=True, text=True, cwd=PACKAGE)
         return result.stdout.strip() if result.returncode == 0 else "unknown"
 
     changed = "+" if git("status", "--porcelain", "--", ".") not in ("", "unknown") else ""
-    about = ", ".join(f"{name} {version}" for name, version in versions().items())
+    about = ", ".join(f"{name} {version}" for name, version in versions(precision).items())
     return {"commit": git("rev-parse", "--short", "HEAD") + changed, "versions": about}
 
 
@@ -63,6 +66,6 @@ def add_row(path: Path, row: dict) -> None:
     write_table(path, pd.concat([*rows, pd.DataFrame([row])]))
 
 
-def first_setting(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows with the data, profile and timetable of the first one."""
-    return rows[(rows[SETTING] == rows[SETTING].iloc[0]).all(axis=1)]
+def first_setting(rows: pd.DataFrame, columns: Sequence[str] = SETTING) -> pd.DataFrame:
+    """The rows with the data, profile and timetable of the first one, or what else of it `columns` name."""
+    return rows[(rows[list(columns)] == rows[list(columns)].iloc[0]).all(axis=1)]
