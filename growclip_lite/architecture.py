@@ -8,7 +8,7 @@ V vocabulary, E embedding, S picture side in pixels.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 
 from growclip_lite.errors import InputError
 
@@ -50,12 +50,12 @@ class Architecture:
     shared_width: int
 
     def __post_init__(self) -> None:
-        values = asdict(self)
+        values = vars(self)  # and not `asdict`, which is slow: growth spaces make very many of these
         low = {name: 0 if name == "shared_depth" else 1 for name in values}
         _whole_numbers("Architecture", values, low, dict.fromkeys(values, MAX_UNITS))
 
     def to_dict(self) -> dict[str, int]:
-        return asdict(self)
+        return dict(vars(self))
 
     @classmethod
     def from_dict(cls, values: object) -> Architecture:
@@ -67,7 +67,7 @@ class Architecture:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        return tuple(asdict(self).values())
+        return tuple(vars(self).values())
 
     def __str__(self) -> str:
         return (
@@ -96,7 +96,7 @@ class ModelConfig:
         high = {
             "image_size": 512, "patch_size": 64, "context_length": 512, "vocab_size": 200_000, "embed_dim": 2048,
         }  # fmt: skip
-        _whole_numbers("ModelConfig", asdict(self), low, high)
+        _whole_numbers("ModelConfig", vars(self), low, high)
         if self.patch_size & (self.patch_size - 1) or self.image_size % self.patch_size:
             raise InputError(
                 f"ModelConfig: patch_size is {self.patch_size}, but must be a power of two "

@@ -1,4 +1,5 @@
-"""Zero-shot classification, retrieval and forgetting, for anything with `encode_image` and `encode_text`."""
+"""Zero-shot classification, retrieval and forgetting, for anything with `encode_image`, `encode_text`, `tokenize` and
+`logit_scale`."""
 
 from __future__ import annotations
 

@@ -171,8 +171,9 @@ def grow_step(run: Run, step: int, old: GrowCLIP | None, history: list[dict]) ->
     """One growth step; returns the model to inherit from next, and the step's part of the report."""
     path, phases = run.out / "training.safetensors", {}
     about = read_about(path)
-    if about is not None and about["step"] == step:
-        model, data, found, phases = resume_step(run, about, path)
+    resumed = about is not None and about["step"] == step
+    if resumed:
+        model, data, found, phases = resume_step(run, about)
     else:
         model, data, found = begin_step(run, step, old, phases)
     model.to(run.device).compute_dtype = run.precision
@@ -186,7 +187,7 @@ def grow_step(run: Run, step: int, old: GrowCLIP | None, history: list[dict]) ->
     def save(state) -> None:
         save_training(path, model, state, facts | {"phases": phases | {"train": spent()}})
 
-    state = load_training(path, model, config) if about and about["step"] == step else None
+    state = load_training(path, model, config) if resumed else None
     state = fit(model, data, config, run.seed_of(step), state=state, save=save, title=f"step {step}: training")
     phases["train"] = spent()
     save(state)
@@ -212,7 +213,7 @@ def grow_step(run: Run, step: int, old: GrowCLIP | None, history: list[dict]) ->
     return delivered, entry
 
 
-def resume_step(run: Run, about: dict, path: Path) -> tuple[GrowCLIP, TrainingSet, dict | None, dict]:
+def resume_step(run: Run, about: dict) -> tuple[GrowCLIP, TrainingSet, dict | None, dict]:
     """An empty model of the interrupted step's architecture, which `load_training` fills; data, search, phases."""
     with timed(about["phases"], "data"):
         tokenizer = tokenizer_at(run, about["step"])
@@ -244,7 +245,8 @@ def grow(
     """Grows a CLIP over all growth steps of `stream`; returns the report and writes it to `out`.
 
     Beside report.json, `out` gets metrics.jsonl and a checkpoint per step. With `resume`, goes on
-    where an interrupted run has stopped, with the same result as if it had not been interrupted.
+    where an interrupted run has stopped, with the same result as if it had not been interrupted,
+    provided that software and threads are the same; the report names those that it began with.
     Raises `InputError` for unusable input.
     """
     profile = get_profile(profile) if isinstance(profile, str) else profile

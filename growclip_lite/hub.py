@@ -30,8 +30,9 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
-from growclip_lite.checkpoint import check_schema, load_model, read_json
+from growclip_lite.checkpoint import load_model
 from growclip_lite.errors import InputError
+from growclip_lite.report import read_report
 
 NEEDED = ("config.json", "model.safetensors", "tokenizer.json")
 FILES = (*NEEDED, "README.md", "growth.png")
@@ -177,8 +178,7 @@ def push(folder: Path, repo_id: str, *, private: bool | None = None, token: str 
 
 def growth_history(folder: Path) -> list[Path]:
     """The checkpoints of a run in the order of its growth steps; raises `InputError` where there is none."""
-    report = read_json(folder / "report.json")
-    check_schema(report, folder / "report.json")
+    report = read_report(folder / "report.json")
     steps = [folder / f"step_{entry['step']}" for entry in report["steps"]]
     if not steps:
         raise InputError(f"{folder} has not finished a growth step yet; go on with --resume first.")

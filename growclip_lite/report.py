@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from growclip_lite.checkpoint import check_schema, read_json, write_atomically, write_json
+from growclip_lite.checkpoint import SCHEMA, check_schema, read_json, write_atomically, write_json
 from growclip_lite.data.stream import Stream
 from growclip_lite.errors import InputError
 
 if TYPE_CHECKING:
     from growclip_lite.grow import Run
 
-REPORT_SCHEMA = 1
+# Of report.json, what a run is resumed by, and its checkpoints are found by.
+REQUIRED = {"data", "data_digest", "profile", "seed", "settings", "versions", "steps"}
 
 
 def versions(precision: torch.dtype | None = None) -> dict[str, str]:
@@ -43,12 +44,24 @@ def data_digest(stream: Stream) -> str:
     return digest.hexdigest()[:16]
 
 
+def read_report(path: Path) -> dict:
+    """A run's report.json. Raises `InputError` where there is none, or not all of it."""
+    report = read_json(path)
+    check_schema(report, path)
+    if missing := sorted(REQUIRED - report.keys()):
+        raise InputError(f"{path} lacks {', '.join(missing)}; please restore it or run again.")
+    if "precision" not in report["versions"]:
+        raise InputError(f"{path} does not tell the precision of its run; please restore it or run again.")
+    return report
+
+
 def check_folder(out: Path, resume: bool) -> None:
-    """Raises `InputError` unless `out` is new or empty, or holds a run to resume."""
+    """Raises `InputError` unless `out` is new or empty, or holds a run to resume. A run that was killed while it wrote
+    its first report has left part of that one, and no more."""
     if (out / "report.json").exists():
         if not resume:
             raise InputError(f"{out} holds a run already; give --resume to go on with it, or another folder.")
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif out.exists() and not (out.is_dir() and all(path.name.startswith(".report.json-") for path in out.iterdir())):
         raise InputError(f"{out} is not an empty folder and holds no run; please give another one.")
 
 
@@ -57,7 +70,7 @@ def start_report(run: Run, resume: bool) -> dict:
     check_folder(run.out, resume)
     path = run.out / "report.json"
     report = {
-        "schema": REPORT_SCHEMA, "data": run.stream.name, "data_digest": data_digest(run.stream),
+        "schema": SCHEMA, "data": run.stream.name, "data_digest": data_digest(run.stream),
         "profile": run.profile.name, "seed": run.seed,
         "versions": versions(run.precision),
         "settings": json.loads(json.dumps(asdict(run.profile))),
@@ -68,8 +81,7 @@ def start_report(run: Run, resume: bool) -> dict:
         "skipped": run.stream.skipped, "steps": [], "total_flops": 0, "seconds": 0.0,
     }  # fmt: skip
     if path.exists():
-        old = read_json(path)
-        check_schema(old, path)
+        old = read_report(path)
         described = {
             "data": "data source", "profile": "profile", "seed": "seed", "settings": "setting of the profile",
             "data_digest": "content of the data",

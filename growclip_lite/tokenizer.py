@@ -36,6 +36,10 @@ class Tokenizer:
         self.backend = backend
         self.backend.encode_special_tokens = True  # a caption that says "[PAD]" means the word
 
+    def __reduce__(self) -> tuple:
+        """Copies and pickles are made anew from the backend, which does not keep the flag above."""
+        return Tokenizer, (self.backend,)
+
     @classmethod
     def train(cls, captions: Sequence[str]) -> Tokenizer:
         """Learns byte-level pairs (BPE) from the first growth step's captions."""
@@ -58,9 +62,9 @@ class Tokenizer:
         normalize = self.backend.normalizer.normalize_str
         split = pre_tokenizers.BertPreTokenizer().pre_tokenize_str
         counts = Counter(word for caption in captions for word, _ in split(normalize(_valid(caption))))
-        common = [word for word, count in counts.most_common(MOST_NEW_WORDS) if count >= COMMON]
+        common = [word for word, count in counts.most_common() if count >= COMMON]
         pieces = self.backend.encode_batch(common, add_special_tokens=False)
-        new = [word for word, piece in zip(common, pieces, strict=True) if len(piece) > 1]
+        new = [word for word, piece in zip(common, pieces, strict=True) if len(piece) > 1][:MOST_NEW_WORDS]
         return self.backend.add_tokens([AddedToken(word, single_word=True, normalized=True) for word in new])
 
     @property

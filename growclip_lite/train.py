@@ -225,8 +225,8 @@ def fit(
 
     `state` continues an interrupted training; `save` is called with the present state every few
     seconds. When it is called does not change the result. `penalty` is added to the contrastive loss.
-    With `stop`, ends before that iteration, on the way of the whole schedule. Raises `InputError` where
-    the loss is not a number any more.
+    With `stop`, ends before that iteration, on the way of the whole schedule; losses since the last record
+    are lost then. Raises `InputError` where the loss is not a number any more.
     """
     keep_freed_memory()
     state = state or TrainingState.begin(model, config)

@@ -1,17 +1,21 @@
 """Device and precision, and what is computed where."""
 
 import numpy as np
+import pytest
 import torch
 
+from growclip_lite import devices
 from growclip_lite.data import scene_stream
 from growclip_lite.data.drawing import render
 from growclip_lite.data.scenes import concepts_at
 from growclip_lite.devices import default_device, fast_dtype
 
 
-def test_fast_dtype_is_one_of_two():
-    assert fast_dtype("cpu") in (torch.float32, torch.bfloat16)
-    assert fast_dtype("cpu") is fast_dtype("cpu")
+@pytest.mark.parametrize(("brief", "dtype"), [(0.5, torch.bfloat16), (0.7, torch.float32)])
+def test_bfloat16_is_taken_where_it_is_clearly_faster(brief, dtype, monkeypatch):
+    seconds = {torch.float32: 1.0, torch.bfloat16: brief}
+    monkeypatch.setattr(devices, "seconds_of_product", lambda dtype, device: seconds[dtype])
+    assert fast_dtype.__wrapped__("cpu") is dtype
 
 
 def test_a_gpu_is_taken_where_there_is_one(monkeypatch):

@@ -199,15 +199,25 @@ def test_resuming_again_and_again_gives_the_same_run(tiny_run, tmp_path: Path, m
     assert same_run(tmp_path / "run", whole)
 
 
-@pytest.mark.parametrize("call", [3, 4], ids=["before the average is saved", "after"])
-def test_the_average_of_reading_b_is_resumed_too(tmp_path: Path, monkeypatch, saves_often, call: int):
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        pytest.param("search", 1, id="second step, after the search"),
+        pytest.param("save_model", 3, id="second step, before the average is saved"),
+        pytest.param("save_model", 4, id="after"),
+    ],
+)
+def test_the_average_of_reading_b_is_resumed_too(tmp_path: Path, monkeypatch, saves_often, name: str, call: int):
     profile = tiny_profile(reading="B", momentum=0.8, iterations=9)
-    grow_function(tiny_stream(), profile, tmp_path / "whole", seed=0)
+    stream = tiny_stream()
+    for step, part in enumerate(stream.train):  # the average has a tokenizer of its own, which must read this alike
+        stream.train[step] = Pairs(part.images, [f"[PAD] {caption}" for caption in part.captions])
+    grow_function(stream, profile, tmp_path / "whole", seed=0)
     with monkeypatch.context() as patch:
-        interrupt_at(patch, "save_model", call, after=True)
+        interrupt_at(patch, name, call, after=True)
         with pytest.raises(KeyboardInterrupt):
-            grow_function(tiny_stream(), profile, tmp_path / "run", seed=0)
-    grow_function(tiny_stream(), profile, tmp_path / "run", seed=0, resume=True)
+            grow_function(stream, profile, tmp_path / "run", seed=0)
+    grow_function(stream, profile, tmp_path / "run", seed=0, resume=True)
     assert same_run(tmp_path / "run", tmp_path / "whole")
 
 
@@ -414,6 +424,22 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path):
         with pytest.raises(InputError, match="not an empty folder and holds no run"):
             grow_function(tiny_stream(), tiny_profile(), tmp_path, resume=resume)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_run_killed_at_its_first_report_starts_anew(tmp_path: Path):
+    (tmp_path / ".report.json-abc.json").write_text('{"schema"')
+    assert not grow_function(tiny_stream(1), tiny_profile(growth_steps=1), tmp_path, resume=True)["skipped"]
+
+
+@pytest.mark.parametrize("lacking", ["settings", "precision"])
+def test_a_report_that_lacks_something_is_refused(tiny_run, tmp_path: Path, lacking: str):
+    report = json.loads((tiny_run[1] / "report.json").read_text())
+    (report["versions"] if lacking == "precision" else report).pop(lacking)
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    before = files_of(tmp_path)
+    with pytest.raises(InputError, match=f"report.json .*{lacking}"):
+        grow_function(tiny_stream(), tiny_profile(), tmp_path, seed=SEED, resume=True)
+    assert files_of(tmp_path) == before
 
 
 def test_growth_steps_without_any_validation_pair_are_refused(tmp_path: Path):

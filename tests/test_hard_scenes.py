@@ -27,7 +27,7 @@ def test_hard_text_is_said_in_words_that_were_never_heard_before(streams):
     easy, hard = ({word for caption in part.captions for word in caption.split()} for part in streams["text"].train)
     assert not easy & hard and len(hard) > 3 * len(easy)
     plain = {word for caption in streams["image"].train[1].captions for word in caption.split()}
-    assert plain <= easy | {"ten"} or len(plain - easy) < 0.1 * len(plain)
+    assert len(plain - easy) < 0.1 * len(plain)  # the other stream has hardly any
 
 
 def test_languages_are_the_same_in_every_split_and_can_be_translated_back():

@@ -294,6 +294,8 @@ def test_pushing_needs_permission_and_a_sound_checkpoint(
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "report.json").write_text('{"steps": [1]}')
     refused(owner.growclip("push", tmp_path / "other", "owner/model"), "no valid schema")
+    (tmp_path / "other" / "report.json").write_text('{"schema": 1}')
+    refused(owner.growclip("push", tmp_path / "other", "owner/model"), "report.json lacks", "steps")
     hub.fault = "rejected"
     refused(owner.growclip("push", run / "step_2", "owner/model"), "refuses", "this commit is rejected")
     hub.fault = "storage full"

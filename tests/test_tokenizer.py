@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import unicodedata
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 
@@ -114,6 +117,12 @@ def test_growing_twice_on_the_same_captions_adds_nothing():
     assert tokenizer.grow(SECOND) == tokenizer.grow(FIRST) == 0 and tokenizer.vocab_size == size
 
 
+def test_known_words_do_not_count_among_the_most_that_are_added(monkeypatch):
+    monkeypatch.setattr("growclip_lite.tokenizer.MOST_NEW_WORDS", 2)
+    tokenizer, captions = grown(), ["xylophones zeppelins quagmires"] * 3
+    assert [tokenizer.grow(captions) for _ in range(3)] == [2, 1, 0]
+
+
 def test_the_first_vocabulary_has_its_size():
     captions = [f"word{i % 97} thing{i % 89} and sea shore {i}" for i in range(3000)]
     assert 256 < Tokenizer.train(captions).vocab_size <= FIRST_VOCABULARY
@@ -171,7 +180,14 @@ def test_no_texts_are_no_rows():
     assert grown()([], 7).shape == (0, 7)
 
 
-# ---- files
+# ---- files and copies
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))], ids=["copy", "pickle"])
+def test_a_copy_reads_as_the_original_does(again: Callable):
+    tokenizer = grown()
+    texts = ["a [PAD] between [START] words", "a red circle"]
+    assert torch.equal(again(tokenizer)(texts, 40), tokenizer(texts, 40))
 
 
 def test_saved_and_loaded_is_the_same(tmp_path: Path):

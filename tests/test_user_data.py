@@ -417,6 +417,13 @@ def test_labels_and_steps_of_shards(tmp_path: Path, parts: dict):
     assert len(stream.train) == 2 and len(stream.tasks[0].prompts) == 2 and len(stream.tasks[0].images) == 6
 
 
+def test_null_in_a_shards_json_is_not_given(tmp_path: Path):
+    nothing = json.dumps({"caption": None, "label": None, "step": None}).encode()
+    samples = make_samples(range(60), json=lambda i: nothing)
+    stream = load_shards(str(make_shard(tmp_path / "a.tar", samples)), SIZE, 2, seed=0)
+    assert not stream.tasks and not any("None" in caption for part in stream.train for caption in part.captions)
+
+
 def test_copies_of_a_picture_stay_in_one_split(tmp_path: Path):
     samples = make_samples(range(80), png=lambda i: encoded(noise(i // 2)))
     stream = load_shards(str(make_shard(tmp_path / "a.tar", samples)), SIZE, 1, seed=0)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
+import torch
+from torch import Tensor
+
 NOT_ATTEMPTED, RIGHT = "not attempted (or a function returned nothing)", "right"
 
 
@@ -47,6 +50,11 @@ def verdict(check: Callable[[object], None], answer: object) -> str:
     except Exception as error:  # the reader's code may fail in any way, and so may what reads its result
         return f"not yet: your code, or the check of what it returned, stopped with {type(error).__name__}: {error}"
     return RIGHT
+
+
+def random_tensor(*shape: int, seed: int) -> Tensor:
+    """Normal numbers for an answer to be tried on."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def exercise(check: Callable[[object], None]) -> Callable[[object], None]:

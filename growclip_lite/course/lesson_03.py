@@ -19,7 +19,7 @@ from growclip_lite.architecture import (
     tensor_shapes,
 )
 from growclip_lite.course.display import subplots
-from growclip_lite.course.exercises import exercise, require
+from growclip_lite.course.exercises import exercise, random_tensor, require
 from growclip_lite.plots import COLOURS, GREY
 
 # The shipped checkpoint's: the widget turns one encoder at a time, and leaves the others as they are here.
@@ -134,14 +134,10 @@ def draw_costs(encoder: str, width: int, depth: int) -> Figure:
     return figure
 
 
-def _random(*shape: int, seed: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
 @exercise
 def check_one_head(answer) -> None:
     for seed in range(5):
-        query, key, value = (_random(4 + seed, 32, seed=3 * seed + i) for i in range(3))
+        query, key, value = (random_tensor(4 + seed, 32, seed=3 * seed + i) for i in range(3))
         real = torch.arange(4 + seed) < 4
         unmasked = query @ key.T
         scaled, scores = unmasked / math.sqrt(32), unmasked.masked_fill(~real, -math.inf)

@@ -43,7 +43,8 @@ def tasks_of(split: str, pictures: int) -> dict[str, Task]:
 
 @cache
 def test_pairs(count: int) -> Pairs:
-    """Retrieval pairs; 1,000 of them are `load_stream("scenes").retrieval`. Every fourth of the list is a near twin."""
+    """Retrieval pairs; 1,000 of them are `load_stream("scenes").retrieval`. Near twins stand a quarter of
+    the list apart."""
     return scene_retrieval(LAPTOP, count)
 
 

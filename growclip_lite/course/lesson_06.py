@@ -80,9 +80,8 @@ def checkpoint(step: int) -> GrowCLIP:
 
 @lru_cache
 def test_pairs(count: int) -> Pairs:
-    """The first `count` pairs of profile laptop's retrieval set, which no training sees."""
+    """`count` pairs of profile laptop's retrieval set, which no training sees: near twins side by side."""
     pairs, quarter = lesson_04.test_pairs(LAPTOP.retrieval_pairs), LAPTOP.retrieval_pairs // 4
-    # Near twins stand a quarter of the set apart; every pair's twins come along.
     index = (np.arange(count) % 4) * quarter + np.arange(count) // 4
     return Pairs(pairs.images[index], [pairs.captions[i] for i in index])
 
@@ -94,7 +93,7 @@ def embedded(step: int, count: int) -> tuple[Tensor, Tensor]:
     return embed_images(model, pairs.images), embed_texts(model, pairs.captions)
 
 
-def draw_pairs(images: Tensor, texts: Tensor, title: str, lines: int = 60) -> Figure:
+def draw_pairs(images: Tensor, texts: Tensor, title: str) -> Figure:
     """Both embeddings (M, E) in two dimensions; some pairs are joined by a line, crosses mark the means.
 
     Left: the two directions in which all of them vary most. Right: the first of these, and the direction from
@@ -107,7 +106,7 @@ def draw_pairs(images: Tensor, texts: Tensor, title: str, lines: int = 60) -> Fi
     figure, panels = subplots(1, 2, figsize=(11.5, 5), sharex=True)
     for axes, points in zip(panels, (flat, np.stack([flat[:, 0], along], 1)), strict=True):
         x, y = points[: len(images)], points[len(images) :]
-        chosen = np.linspace(0, len(x) - 1, min(lines, len(x))).astype(int)
+        chosen = np.linspace(0, len(x) - 1, min(60, len(x))).astype(int)
         axes.plot(*np.stack([x[chosen], y[chosen]]).transpose(2, 0, 1), color=GREY, lw=0.7, alpha=0.7, zorder=1)
         for part, name in ((x, "image"), (y, "text")):
             axes.scatter(*part.T, s=14, color=COLOURS[name], label=f"{name}s", zorder=2)
@@ -137,7 +136,7 @@ def agreement(step: int, batches: int, size: int) -> dict[str, Tensor]:
     model, pairs = checkpoint(step), test_pairs(batches * size)
     shared, sides = list(model.shared.blocks.parameters()), []
     for first in range(batches):
-        # A stride apart, so that near twins, which stand side by side, come into different batches.
+        # A stride apart, so that near twins, which stand side by side, mostly come into different batches.
         group = slice(first, None, batches)
         images, texts, scale = model(as_images(pairs.images[group]), model.tokenize(pairs.captions[group]))
         ways = ((images, texts.detach()), (images.detach(), texts))

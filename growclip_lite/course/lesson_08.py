@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from growclip_lite.course.display import PALETTE, subplots
-from growclip_lite.course.exercises import exercise, require
+from growclip_lite.course.exercises import exercise, random_tensor, require
 from growclip_lite.inherit import InheritanceReport
 from growclip_lite.model import GrowCLIP
 from growclip_lite.search import held_out_loss
@@ -61,15 +61,11 @@ def _mlp(x: Tensor, up: Tensor, down: Tensor) -> Tensor:
     return F.gelu(x @ up.T) @ down.T
 
 
-def _draw(*shape: int, seed: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
 @exercise
 def check_widen_hidden(answer) -> None:
     for seed, (hidden, more) in enumerate(((4, 6), (3, 8), (5, 6))):
-        up, down = _draw(hidden, 3, seed=seed), _draw(3, hidden, seed=seed + 10)
-        fresh_up, fresh_down = _draw(more, 3, seed=seed + 20), _draw(3, more, seed=seed + 30)
+        up, down = random_tensor(hidden, 3, seed=seed), random_tensor(3, hidden, seed=seed + 10)
+        fresh_up, fresh_down = random_tensor(more, 3, seed=seed + 20), random_tensor(3, more, seed=seed + 30)
         kept = fresh_up.clone(), fresh_down.clone()
         new_up, new_down = answer(up, down, fresh_up, fresh_down)
         same = torch.equal(fresh_up, kept[0]) and torch.equal(fresh_down, kept[1])
@@ -79,7 +75,7 @@ def check_widen_hidden(answer) -> None:
         )
         corners = torch.equal(new_up[:hidden], up) and torch.equal(new_down[:, :hidden], down)
         require(corners, "the old weights belong unchanged into the leading corners.")
-        x = _draw(7, 3, seed=seed + 40)
+        x = random_tensor(7, 3, seed=seed + 40)
         require(torch.allclose(_mlp(x, new_up, new_down), _mlp(x, up, down), atol=1e-5),
                 "the function has changed: who listens to the new units?")  # fmt: skip
         require(bool((new_up[hidden:] != 0).any()),
@@ -89,7 +85,7 @@ def check_widen_hidden(answer) -> None:
 @exercise
 def check_split(answer) -> None:
     for seed, (unit, copies) in enumerate(((0, 1), (2, 1), (1, 3))):
-        first, second = _draw(4, 3, seed=seed), _draw(2, 4, seed=seed + 10)
+        first, second = random_tensor(4, 3, seed=seed), random_tensor(2, 4, seed=seed + 10)
         kept = first.clone(), second.clone()
         new_first, new_second = answer(first, second, unit, copies)
         require(torch.equal(first, kept[0]) and torch.equal(second, kept[1]), "work on clones: the old layers changed.")
@@ -98,7 +94,7 @@ def check_split(answer) -> None:
         require(new_second.shape == (2, size), f"the second layer should have {size} columns, one per unit.")
         twins = new_first[4:] - first[unit]
         require(bool((twins.abs() < 1e-6).all()), "every new row of the first layer is a copy of the unit's row.")
-        x = _draw(7, 3, seed=seed + 40)
+        x = random_tensor(7, 3, seed=seed + 40)
         old, new = (torch.relu(x @ a.T) @ b.T for a, b in ((first, second), (new_first, new_second)))
         require(torch.allclose(old, new, atol=1e-5), "the function has changed: the copies shout all at once.")
         parts = new_second[:, [unit, *range(4, size)]]

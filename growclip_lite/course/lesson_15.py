@@ -6,7 +6,6 @@ import io
 import json
 import shutil
 import tarfile
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -112,16 +111,6 @@ def small_profile(profile: Profile, iterations: int, batch_size: int) -> Profile
     return replace(
         profile, start=start, iterations=iterations, batch_size=batch_size, warmup=5, share_power=0.0, scoring_pairs=64
     )
-
-
-def seconds_of_product(dtype: torch.dtype, device: str, repeats: int = 6) -> float:
-    """The fastest of some products of two (768, 768) matrices."""
-    a, times = torch.ones(768, 768, dtype=dtype, device=device), []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        (a @ a)[0, 0].item()
-        times.append(time.perf_counter() - begin)
-    return min(times)
 
 
 def by_threads(

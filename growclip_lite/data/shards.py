@@ -102,10 +102,11 @@ def _to_record(where: str, sample: dict[str, bytes]) -> Record:
     facts = json.loads(sample.get("json", b"{}"))
     if not isinstance(facts, dict):
         raise ValueError("the json is not an object")
+    told = {name: str(value) for name, value in facts.items() if value is not None}  # null: not given
     return Record(
         where,
         image="",
-        caption=texts.get("txt") or str(facts.get("caption") or ""),
-        step=str(facts.get("step", "")),
-        label=texts.get("label.txt") or texts.get("cls") or str(facts.get("label", "")),
+        caption=texts.get("txt") or told.get("caption", ""),
+        step=told.get("step", ""),
+        label=texts.get("label.txt") or texts.get("cls") or told.get("label", ""),
     )

@@ -34,7 +34,7 @@ from dataclasses import asdict, replace
 from joblib import parallel_config
 
 from growclip_lite.architecture import Architecture, ModelConfig
-from growclip_lite.devices import default_device, fast_dtype
+from growclip_lite.devices import default_device, fast_dtype, seconds_of_product
 from growclip_lite.grow import Run, tokenizer_at
 from growclip_lite.profiles import GPU, LAPTOP, get_profile
 from growclip_lite.studies.growing import along
@@ -217,9 +217,7 @@ print(f"{flops / 1e15:.1f} PFLOPs at {rate / 1e12:.2f} TFLOP/s: {hours_there:.0f
 
 # %%
 device = default_device()
-single, half = (
-    lesson_15.seconds_of_product(dtype, device) for dtype in (torch.float32, torch.bfloat16)
-)
+single, half = (seconds_of_product(dtype, device) for dtype in (torch.float32, torch.bfloat16))
 by_hand = torch.bfloat16 if half < 0.6 * single else torch.float32
 if not 0.4 < half / single < 0.9:  # near the threshold, two measurements may differ
     assert by_hand == fast_dtype(device)
