@@ -16,6 +16,8 @@ from growclip_lite.plots import plot_growth
 ZERO_SHOT, RETRIEVAL = "zero-shot-image-classification", "image-text-retrieval"
 DATA = {
     "scenes": "`scenes`: drawn pictures of up to three objects, captions from an English grammar, 5 % of them wrong",
+    "hard-text": "`hard-text`: drawn pictures of single objects, two thirds of the captions in invented languages",
+    "hard-image": "`hard-image`: drawn pictures of single objects, two thirds of them hard to see",
     "emoji": "`emoji`: pictures of emoji from the colour font of the machine, and their English names",
 }
 

@@ -21,9 +21,9 @@ from growclip_lite.model import NORM, PAD, Block, GrowCLIP, attention, initializ
 class Switches:
     """Layers of OpenAI's CLIP that `GrowCLIP` does without, or has another one for.
 
-    `biases` of all linear layers; `gains` and offsets of all normalisations; `class_token` (and the
-    text's last token) pooled instead of a mean; `causal` attention in the text encoder; `patch_stem`,
-    one linear projection of each patch and a normalisation, instead of small convolutions.
+    `biases` of all linear layers; `gains` and offsets of all normalisations; `class_token` (and the text's last
+    token, which is a word's where no end token is added) pooled instead of a mean; `causal` attention in the text
+    encoder; `patch_stem`, one linear projection of each patch and a normalisation, instead of small convolutions.
     """
 
     biases: bool = True

@@ -32,10 +32,10 @@ def show_picture(axes, pixels: np.ndarray) -> None:
     axes.set(xticks=[], yticks=[])
 
 
-def png_of(figure: Figure, dpi: int = 90) -> bytes:
+def png_of(figure: Figure) -> bytes:
     """The figure as PNG; it is closed."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=dpi, bbox_inches="tight", facecolor="white", metadata={"Software": None})
+    figure.savefig(buffer, dpi=90, bbox_inches="tight", facecolor="white", metadata={"Software": None})
     plt.close(figure)
     return buffer.getvalue()
 

@@ -34,17 +34,17 @@ def show_pair(axes, pixels: np.ndarray, words: str, colour: str = "black") -> No
     axes.set_xlabel(textwrap.fill(words, 22), fontsize=9, color=colour)
 
 
-def draw_examples(stream: Stream, columns: int = PAGE) -> Figure:
+def draw_examples(stream: Stream) -> Figure:
     """Some of the first pairs of every growth step, one row per step; the last of a row is in a relation, if any is.
 
     The very first pair of the stream is left out: with seed 0 it has one of the wrong captions, which come later.
     """
-    figure, rows = subplots(len(stream.train), columns, figsize=(10.5, 2.7 * len(stream.train)))
+    figure, rows = subplots(len(stream.train), PAGE, figsize=(10.5, 2.7 * len(stream.train)))
     for step, (panels, part) in enumerate(zip(rows, stream.train, strict=True), 1):
         panels[0].set_ylabel(f"new in step {step}", fontsize=12)
-        later = enumerate(itertools.islice(part.captions, columns, 1_000), columns)
+        later = enumerate(itertools.islice(part.captions, PAGE, 1_000), PAGE)
         related = (i for i, caption in later if RELATION.search(caption))
-        numbers = [*range(1, columns), next(related, columns)]
+        numbers = [*range(1, PAGE), next(related, PAGE)]
         for number, axes in zip(numbers, panels, strict=True):
             show_pair(axes, part.images[number], part.captions[number])
     return figure
@@ -76,10 +76,10 @@ def draw_amounts(new_pairs: Sequence[int], new_words: Sequence[int], concepts: S
     return figure
 
 
-def scene_shares(concepts: Concepts, seed: int, count: int = 500) -> np.ndarray:
-    """(4,): the share of every kind of scene among `count` fresh scenes."""
-    scenes = sample_scenes(count, concepts, np.random.default_rng([11, seed]))
-    return np.bincount(scenes.kind_of_scene, minlength=len(KINDS_OF_SCENE)) / count
+def scene_shares(concepts: Concepts, seed: int) -> np.ndarray:
+    """(4,): the share of every kind of scene among 500 fresh scenes."""
+    scenes = sample_scenes(500, concepts, np.random.default_rng([11, seed]))
+    return np.bincount(scenes.kind_of_scene, minlength=len(KINDS_OF_SCENE)) / 500
 
 
 def draw_mixture(shares: np.ndarray) -> Figure:

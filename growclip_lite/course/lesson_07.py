@@ -104,8 +104,8 @@ def draw_corners(
     return figure
 
 
-def small_config(vocab_size: int = 100) -> ModelConfig:
-    return ModelConfig(image_size=32, patch_size=8, context_length=24, vocab_size=vocab_size, embed_dim=64)
+def small_config() -> ModelConfig:
+    return ModelConfig(image_size=32, patch_size=8, context_length=24, vocab_size=100, embed_dim=64)
 
 
 def random_base(rng: np.random.Generator, shared: bool = True) -> Architecture:

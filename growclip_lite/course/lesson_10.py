@@ -225,9 +225,9 @@ def check_pareto_front(answer: Callable) -> None:
             require(len(got) == len(right), "every member at most once.")
 
 
-def _entries(rng: np.random.Generator, count: int = 8) -> list[Score]:
+def _entries(rng: np.random.Generator) -> list[Score]:
     entries = []
-    for _ in range(count):
+    for _ in range(8):
         sizes = rng.integers(1, 4, 6).tolist()
         loss = 3.0 * (1 + rng.choice([0.0, 0.005, 0.015, 0.03, 0.1]) + 1e-4 * rng.random())
         entries.append(Score(Architecture(*sizes), float(loss), 0.0, int(rng.integers(10, 13))))

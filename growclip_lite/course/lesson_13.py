@@ -38,10 +38,10 @@ def noise(seeds: int, gap: float, times: int, seed: int) -> tuple[np.ndarray, np
     return one + gap, other
 
 
-def bootstrap_finds(differences: np.ndarray, seed: int, resamples: int = 400) -> float:
+def bootstrap_finds(differences: np.ndarray, seed: int) -> float:
     """Share of the experiments (rows) whose 95 % bootstrap interval leaves out zero."""
     times, seeds = differences.shape
-    chosen = np.random.default_rng(seed).integers(seeds, size=(resamples, seeds))
+    chosen = np.random.default_rng(seed).integers(seeds, size=(400, seeds))
     low, high = np.quantile(differences[:, chosen].mean(2), (0.025, 0.975), axis=1)
     return float(((low > 0) | (high < 0)).mean())
 

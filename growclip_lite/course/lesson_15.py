@@ -217,8 +217,9 @@ def draw_growth(reports: Sequence[dict], chance: float) -> Figure:
     return figure
 
 
-def draw_samples(folder: Path, table: pd.DataFrame, count: int = 6) -> Figure:
+def draw_samples(folder: Path, table: pd.DataFrame) -> Figure:
     """Some pictures of the folder with their captions and growth steps."""
+    count = 6
     rows = table.iloc[np.linspace(2, len(table) - 6, count).astype(int)]
     figure, panels = subplots(1, count, figsize=(2.2 * count, 2.6))
     for axes, row in zip(panels, rows.itertuples(), strict=True):

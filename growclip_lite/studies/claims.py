@@ -287,7 +287,8 @@ def main_table(folder: Path) -> str:
 
 
 def tried_table(folder: Path) -> str:
-    """What was tried before the studies, on validation data and seeds of its own."""
+    """What was tried before the studies, on validation data and seeds of its own: a line per setting and plan (which
+    of a search is what it has found)."""
     lines = []
     setting = ["kind", "plan", "share_power", "batch_size", "learning_rate"]
     every = read(folder, "tried")

@@ -1,8 +1,8 @@
 """Study 7: continual learning of a CLIP on new pairs only, without growing; and growing with each method added.
 
-Held equal: data, batches and iterations. Without growing, the architecture is the grown run's last one
-from the start. Plasticity is the mean accuracy on every growth step's concepts right after that step,
-forgetting what was lost of the earlier ones by the end.
+Held equal: data, batches and iterations; FLOPs are not, and those of teachers are not counted. Without
+growing, the architecture is the grown run's last one from the start. Plasticity is the mean accuracy on
+every growth step's concepts right after that step, forgetting what was lost of the earlier ones by the end.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Study 4 (claim C4): which dimension to grow. One growth step, the last, from one and the same trained base.
 
 A unit of image width, the dearest single unit, sets the cost; every dimension alone grows until it has added
-as many FLOPs, or as many parameters, as near as whole units allow. Balanced growth spends as much on a unit
+as many FLOPs, or as many parameters, as near as whole units allow (two units of shared width add a quarter more
+FLOPs). Balanced growth spends as much on a unit
 of as many dimensions as that pays for. Held equal: data, batches and iterations. A map of image depth and
 width goes with it.
 """
