@@ -153,12 +153,12 @@ def pull(repo_id: str, folder: Path, revision: str | None = None) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def upload(folder: Path, repo_id: str, private: bool | None, token: str | None, branch: str = "main") -> str:
+def upload(folder: Path, repo_id: str, private: bool | None, branch: str = "main") -> str:
     """Sends a checkpoint in one commit; makes the repository and the branch where they do not exist."""
     if not is_repo_id(repo_id):
         raise InputError(f"{repo_id!r} is no name of a repository; give user/name.")
     operations = [CommitOperationAdd(name, folder / name) for name in FILES if (folder / name).exists()]
-    api = HfApi(token=token)
+    api = HfApi()
     with told(repo_id, branch):
         api.create_repo(repo_id, private=private, exist_ok=True)
         if branch != "main":
@@ -167,13 +167,13 @@ def upload(folder: Path, repo_id: str, private: bool | None, token: str | None, 
         return api.create_commit(repo_id, operations, commit_message=message, revision=branch).commit_url
 
 
-def push(folder: Path, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:
+def push(folder: Path, repo_id: str, *, private: bool | None = None) -> str:
     """Uploads a checkpoint to main, in one commit. Returns the commit's address.
 
     Raises `InputError` where the checkpoint cannot be loaded, or the Hub refuses.
     """
     load_model(folder)
-    return upload(folder, repo_id, private, token)
+    return upload(folder, repo_id, private)
 
 
 def growth_history(folder: Path) -> list[Path]:
@@ -185,7 +185,7 @@ def growth_history(folder: Path) -> list[Path]:
     return steps
 
 
-def push_history(folder: Path, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:
+def push_history(folder: Path, repo_id: str, *, private: bool | None = None) -> str:
     """Uploads every growth step of a run to a branch of its own, step-1, step-2, ..., then the last one to main.
 
     So main never holds an unfinished history. Returns the address of the commit on main.
@@ -194,5 +194,5 @@ def push_history(folder: Path, repo_id: str, *, private: bool | None = None, tok
     for step in steps:
         load_model(step)
     for number, step in enumerate(steps, 1):
-        upload(step, repo_id, private, token, branch=f"step-{number}")
-    return upload(steps[-1], repo_id, private, token)
+        upload(step, repo_id, private, branch=f"step-{number}")
+    return upload(steps[-1], repo_id, private)
