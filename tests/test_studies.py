@@ -30,7 +30,7 @@ from growclip_lite.studies.claims import full_table, main_table, scores_table, s
 from growclip_lite.studies.jobs import Grid
 from growclip_lite.studies.run import check_study, run_study
 from growclip_lite.studies.statistics import difference, holm, paired, verdict
-from growclip_lite.studies.table import add_row, done, read_table
+from growclip_lite.studies.table import add_row, done, read_table, write_table
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -236,6 +236,15 @@ def test_too_few_seeds_are_not_tested(monkeypatch, tmp_path):
     ps = [p for _, p, _ in claims.judged(tmp_path)]
     assert ps[0] == enough.p < 0.05 and np.isnan(ps[1:]).all()
     assert [told for *_, told in claims.judged(tmp_path)] == ["supported", "too few seeds", "too few seeds"]
+
+
+@pytest.mark.parametrize("study", ["choice", "dimensions", "momentum", "sharing"])
+def test_a_second_profile_in_a_table_is_not_mixed_in(study, tmp_path):
+    rows = read_table(ROOT / "results" / f"{study}.csv")
+    write_table(tmp_path / f"{study}.csv", rows)
+    before = claims.full_table(tmp_path)
+    write_table(tmp_path / f"{study}.csv", pd.concat([rows, rows.assign(profile="other")]))
+    assert claims.full_table(tmp_path) == before and before.count("\n") > 2
 
 
 def test_verdicts_need_the_whole_interval_on_one_side():
