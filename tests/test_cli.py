@@ -425,6 +425,11 @@ CASES = [
     # folders
     Case("missing folder", lambda b: b.grow(b.path / "none"), "There is no data source"),
     Case("empty folder", lambda b: (b.path / "mine").mkdir() or b.grow(b.path / "mine"), "has no captions.csv"),
+    Case(
+        "name of built-in data",
+        lambda b: (b.path / "emoji").mkdir() or b.grow(b.path / "emoji"),
+        "is named like data that are built in; please rename it",
+    ),
     Case("empty table", lambda b: b.table(b""), "is empty; it needs a first line"),
     Case("header only", lambda b: b.table(b"image,caption\n"), "no row with an image and a caption"),
     Case("missing columns", lambda b: b.table(b"file,text\na.png,cat\n"), "lacks the column image and caption"),

@@ -8,6 +8,8 @@ from growclip_lite.data.stream import Stream, check_seed
 from growclip_lite.errors import InputError
 from growclip_lite.profiles import get_profile
 
+BUILT_IN = ("scenes", "hard-text", "hard-image", "emoji")
+
 
 def load_stream(source: str, profile: str = "laptop", seed: int = 0) -> Stream:
     """Opens a stream by the name of its source.
@@ -19,6 +21,7 @@ def load_stream(source: str, profile: str = "laptop", seed: int = 0) -> Stream:
     """
     settings = get_profile(profile)
     check_seed(seed)
+    folder = Path(source)
     if source == "scenes":
         from growclip_lite.data.scene_stream import load_scenes
 
@@ -35,10 +38,12 @@ def load_stream(source: str, profile: str = "laptop", seed: int = 0) -> Stream:
         from growclip_lite.data.shards import load_shards
 
         return load_shards(source, settings.image_size, settings.growth_steps, seed)
-    if Path(source).is_dir():
+    if folder.is_dir():
         from growclip_lite.data.folder import load_folder
 
-        return load_folder(Path(source), settings.image_size, settings.growth_steps, seed)
+        if folder.resolve().name in BUILT_IN:  # reports, cards and tables know data by name
+            raise InputError(f"The folder {folder} is named like data that are built in; please rename it.")
+        return load_folder(folder, settings.image_size, settings.growth_steps, seed)
     raise InputError(
         f"There is no data source {source!r}; give scenes, emoji, an existing folder with captions.csv, "
         "or tar shards such as 'shards/{000..009}.tar'."

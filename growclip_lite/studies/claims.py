@@ -211,9 +211,10 @@ def on_continual(folder: Path) -> Iterator[Finding]:
 
 
 def findings(folder: Path) -> list[Finding]:
-    """All of them, claim by claim."""
+    """All that have a seed in common, claim by claim."""
     sources = (on_growing, on_search, on_sharing, on_dimensions, on_momentum, on_continual)
-    return sorted((found for source in sources for found in source(folder)), key=lambda finding: finding.claim)
+    found = (finding for source in sources for finding in source(folder) if finding.found.seeds)
+    return sorted(found, key=lambda finding: finding.claim)
 
 
 def judged(folder: Path) -> list[tuple[Finding, float, str]]:
