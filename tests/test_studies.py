@@ -440,6 +440,28 @@ def test_what_is_told_of_the_late_search_was_measured():
     assert f"had {fixed['zero_shot_mean'].iloc[0]:.3f} against {same:.3f}" in words and len(fixed) == 1
 
 
+def test_what_is_told_of_the_choice_was_measured():
+    words = " ".join((ROOT / "results" / "README.md").read_text(encoding="utf-8").split())
+    rows = table("choice.csv")
+    behind, place = [], []
+    for _, members in rows.query("part == 'regret'").groupby("seed"):
+        chosen = members.set_index("rule").loc["search"]
+        behind.append(100 * (members["zero_shot_mean"].max() - chosen["zero_shot_mean"]))
+        place.append(members.loc[members["train_flops"] < chosen["train_flops"], "train_flops"].nunique())
+    assert f"ends {min(behind):.1f} to {max(behind):.1f} points of zero-shot accuracy behind the best" in words
+    assert len(behind) == 5 and set(place) <= {0, 1}, "the cheapest or second cheapest on every seed"
+    chosen = rows.query("part == 'choice'")
+    assert (chosen["image_flops"] == 0).all() and "and never the image side" in words
+    both = chosen.pivot(index="seed", columns="data", values="architecture")
+    assert len(both) == 10 and (both["hard-text"] == both["hard-image"]).sum() == 5
+    for hard, other, told in (("text", "image", "first stream (by {:.2f}"), ("image", "text", "second (by {:.2f})")):
+        sides = rows.query(f"part == 'side' and data == 'hard-{hard}'").pivot(
+            index="seed", columns="rule", values="loss_after"
+        )
+        gain = sides[other] - sides[hard]
+        assert len(gain) == 5 and (gain > 0).all() and told.format(gain.mean()) in words
+
+
 def test_committed_rows_have_their_provenance():
     for path in (ROOT / "results").glob("*.csv"):
         rows = table(path.name)

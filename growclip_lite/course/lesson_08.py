@@ -78,7 +78,7 @@ def check_widen_hidden(answer) -> None:
         x = random_tensor(7, 3, seed=seed + 40)
         require(torch.allclose(_mlp(x, new_up, new_down), _mlp(x, up, down), atol=1e-5),
                 "the function has changed: who listens to the new units?")  # fmt: skip
-        require(bool((new_up[hidden:] != 0).any()),
+        require(bool((new_up[hidden:] != 0).any(1).all()),
                 "new units with weights of zero give nothing, so no gradient ever reaches them.")  # fmt: skip
 
 

@@ -2,8 +2,9 @@
 
 Regret: in the last growth step of a grown run, members of the growth space are trained to the end of
 the step, all from the same model and with the same batches; the search's choice is one of them, as are
-the most balanced member and the widest. Data-awareness: a search on two streams whose new pairs are hard
-on the text side and on the image side; and for each stream, which side it would have paid to grow.
+the most balanced member and the widest. They differ in cost, within the growth budget. Data-awareness: a
+search on two streams whose new pairs are hard on the text side and on the image side; and for each stream,
+which side it would have paid to grow.
 """
 
 from __future__ import annotations

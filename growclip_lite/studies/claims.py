@@ -123,7 +123,7 @@ def on_search(folder: Path) -> Iterator[Finding]:
         chosen, others = members[members["rule"] == "search"], members[members["rule"] != "search"]
         random = others[others["rule"].str.startswith("random")]
         means = random.groupby("seed", as_index=False)[[ZERO_SHOT, "loss_after"]].mean()
-        where, equal = str(members["data"].iloc[0]), "cost, data, iterations"
+        where, equal = str(members["data"].iloc[0]), "data, iterations (costs within the growth budget)"
         yield Finding("C2", where, "choice - random members", equal, paired(chosen, means, ZERO_SHOT), "choice")
         for rule in ("balanced", "widest"):
             part = others[others["rule"] == rule]
@@ -136,12 +136,6 @@ def on_search(folder: Path) -> Iterator[Finding]:
         text, image = (share[share["data"] == f"hard-{side}"] for side in ("text", "image"))
         what = "share of the growth on the text side - on the image side, percent: hard on text - hard on image"
         yield Finding("C2", "hard streams", what, "everything else", paired(text, image, "share"), "choice")
-    grown = rows[rows["part"] == "side"]
-    for hard, other in (("text", "image"), ("image", "text")) if len(grown) else ():
-        part = grown[grown["data"] == f"hard-{hard}"]
-        losses = paired(part[part["rule"] == other], part[part["rule"] == hard], "loss_after")
-        what = f"held-out loss when the {other} side alone grows - when the {hard} side does, x 100"
-        yield Finding("C2", f"hard-{hard} stream", what, "data, iterations", losses, "choice")
 
 
 def on_sharing(folder: Path) -> Iterator[Finding]:

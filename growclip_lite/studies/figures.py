@@ -215,17 +215,18 @@ def choice_figure(rows: pd.DataFrame, path: Path) -> None:
         title="members of the growth space, trained alone",
     )
     left.set_xticks(sorted(members["seed"].unique()))
-    left.legend(frameon=False, fontsize=9)
     chosen = rows[rows["part"] == "choice"]
+    chosen = chosen.assign(shared_flops=chosen["added_flops"] - chosen["image_flops"] - chosen["text_flops"])
     for number, (_, part) in enumerate(chosen.groupby("data")):
-        for side, colour in (("image", PALETTE[0]), ("text", PALETTE[1])):
+        for place, side in enumerate(("image", "text", "shared")):
             mean, low, high = centre(part[f"{side}_flops"] / 1e6)
-            x = number + (-0.2 if side == "image" else 0.2)
             name = f"{side} encoder" if number == 0 else None
-            right.bar(x, mean, 0.38, yerr=[[low], [high]], color=colour, capsize=4, label=name)
+            x = number + 0.27 * (place - 1)
+            right.bar(x, mean, 0.25, yerr=[[low], [high]], color=PALETTE[place], capsize=4, label=name)
     right.set_xticks(range(chosen["data"].nunique()), [f"{data} stream" for data, _ in chosen.groupby("data")])
     tidy(right, ylabel="added by the search, MFLOPs a pair", title="does the choice follow the data?")
-    right.legend(frameon=False, fontsize=9)
+    for axes in (left, right):
+        axes.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=4)
     write(figure, path)
 
 

@@ -56,8 +56,7 @@ show(lesson_01.draw_examples(stream), alt)
 
 # %% [markdown]
 # **Takeaway:** later parts hold more objects, and relations between them. Things with odd names such as
-# *bikuf* are the **named kinds**, each with its own look and its own invented name: eight in the first step,
-# hundreds in the last. Leaf through them:
+# *bikuf* are the **named kinds**, each with its own look and its own invented name. Leaf through them:
 
 # %%
 explore(
@@ -221,11 +220,15 @@ answer = "c" if not any(again) else "a" if again[0] > again[-1] else "b"
 predictions.reveal("same sentence", answer)
 
 # %%
-pictures = {hash(image.tobytes()) for part in stream.train for image in part.images}
-held_out = [*stream.validation, stream.retrieval]
-met = sum(hash(image.tobytes()) in pictures for part in held_out for image in part.images)
+trained, chosen_by = ([p.images for p in parts] for parts in (stream.train, stream.validation))
+tested = [stream.retrieval.images, *(task.images for task in stream.tasks)]
+train, held, test = (
+    {hash(picture.tobytes()) for images in group for picture in images}
+    for group in (trained, chosen_by, tested)
+)
+met = len(train & held) + len(train & test) + len(held & test)
+print(f"{len(train):,}, {len(held):,} and {len(test):,} pictures; {met} of them in two groups")
 assert met == 0
-print(f"{met} of {sum(map(len, held_out)):,} held-out pictures were in training")
 
 # %% [markdown]
 # **Why:** there are few ways to describe a single circle, and countless ways to describe three things.
@@ -365,7 +368,7 @@ lesson_01.check_flawless_batch(flawless_batch)
 # 1. A pair is a picture and a caption; a stream delivers pairs in growth steps.
 # 2. D_t keeps all earlier pairs, so it contains D_(t-1).
 # 3. The data grow in amount, in things with names, and in arrangements.
-# 4. Some training captions are wrong; validation and test are clean, and share no picture with training.
+# 4. Some training captions are wrong; validation and test are clean; no picture is in two of the three.
 # 5. The tokenizer grows at its end: old ids stay.
 #
 # **Not shown:** that such data *need* a larger model. Whether more names ask for more parameters is

@@ -239,8 +239,8 @@ show(
 )
 
 # %% [markdown]
-# **Takeaway:** matching alone pulls pairs together. With a factor of 1 the loss stays near chance even
-# when every pair is found, and exercise 3 says how low it could get at best: it is the *scale* that is
+# **Takeaway:** matching alone pulls pairs together. With a factor of 1 the loss stays above 0.7 of chance even
+# when every pair is found; exercise 3 shows that it could hardly be lower: it is the *scale* that is
 # missing, not the order. (At a factor of 100 it begins far above the upper edge.) That is why CLIP learns it.
 
 # %% [markdown]

@@ -469,7 +469,7 @@ lesson_03.check_parameters_of_a_block(parameters_of_a_block)
 #
 # <details><summary>Hint</summary>
 #
-# Write both costs as functions of N, as in *Exact cost*; set them equal, and solve for N.
+# Write both costs as functions of N, as in *What does a block cost?*; set them equal, and solve for N.
 # </details>
 
 

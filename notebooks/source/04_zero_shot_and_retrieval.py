@@ -69,7 +69,7 @@ for row in cosines.tolist():
 # %% [markdown]
 # ## Many prompts for one class
 #
-# "A red circle" says too much, "a red thing" sounds unlike any caption. So every class gets
+# "A red circle" says too much: the red square does not fit it. So every class gets
 # several sentences, over the attributes that are *not* asked for. The mean of their embeddings,
 # brought back to length 1, stands for the class (CLIP, section 3.1.4).
 

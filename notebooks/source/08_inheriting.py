@@ -220,7 +220,13 @@ from growclip_lite.train import TrainConfig, TrainingSet
 
 stream = load_stream("scenes", profile, seed)
 held_out = TrainingSet(stream.validation[:2], old.tokenizer, old.config.context_length)
-some = np.array_split(np.arange(len(held_out))[: amount(profile, 128, 512)], 2)
+
+# %% [markdown]
+# They are of both steps, in their order; the batches mix them.
+
+# %%
+rows = np.linspace(0, len(held_out) - 1, amount(profile, 128, 512)).astype(int)
+some = np.array_split(np.random.default_rng(0).permutation(rows), 2)
 batches = [held_out.batch(part, np.random.default_rng(0)) for part in some]
 
 
@@ -285,8 +291,8 @@ show(
 # %% [markdown]
 # **Takeaway:** function-preserving operators start where the old model stood; repeating blocks costs
 # something at first, and a random start costs everything. A fresh model is even *worse* than an even guess:
-# it is wrong with confidence. Dots on top of each other mean that fresh weights are not heard yet, or
-# that there are none (aki, stack, interleave).
+# it is wrong with confidence. Dots on top of each other mean that fresh weights are not heard yet, or,
+# with aki, that there are none.
 #
 # How does such a matrix look? Here is the one that writes into the shared stream:
 

@@ -100,7 +100,7 @@ from growclip_lite.train import TrainingSet
 
 stream = load_stream("scenes", profile, seed)
 held_out = TrainingSet(stream.validation[:2], old.tokenizer, old.config.context_length)
-rows = np.arange(len(held_out))[: amount(profile, 128, 256)]
+rows = np.linspace(0, len(held_out) - 1, amount(profile, 128, 256)).astype(int)  # of both steps
 batches = [held_out.batch(rows, np.random.default_rng(0))]
 before = held_out_loss(old, batches)
 
@@ -380,8 +380,8 @@ for f, _, told in judged(results):
 # training there is little to inherit, and no momentum is ahead of m = 0. Longer training before growing did not hurt
 # at any momentum: no local-minimum dilemma shows here.
 #
-# Before the studies, single settings were tried on validation data. Their costs differ, so that these rows
-# warn, but do not prove anything:
+# Before the studies, single settings were tried on validation data. Their starts, budgets and costs differ, so
+# that these rows warn, but do not prove anything:
 
 # %%
 trials = read(results, "tried")
@@ -389,7 +389,7 @@ plain = trials[trials["kind"] == "searched, even ties"]
 shaken = trials[trials["kind"].str.contains("momentum")]
 for part, words in ((shaken, "momentum 0.6"), (plain[plain["share_power"] == 0], "momentum 1")):
     score = part["validation_mean"].mean()
-    print(f"{words}: {score:.3f} at {part['tflops'].mean():.1f} TFLOPs, {len(part)} seed(s)")
+    print(f"{words}: {score:.3f} at {part['tflops'].mean():.1f} TFLOPs, {len(part)} runs")
 
 # %% [markdown]
 # The package's default is plain inheriting (m = 1): of what no study can tell apart, the simplest.
@@ -471,7 +471,7 @@ lesson_09.check_surviving_cosine(surviving_cosine)
 # 4. A blend shrinks what is inherited and perturbs it; an average smooths it.
 # 5. A claim about local minima needs long training on both sides, and seeds.
 #
-# **Not shown:** the local-minimum dilemma itself; reading B in a real model; whether the paper's PIM is one of these readings.
+# **Not shown:** the local-minimum dilemma itself; reading B in a model trained here; whether the paper's PIM is one of these readings.
 #
 # **Recall:** One layer at m = 0.5 keeps a cosine of 0.71. Why does the network keep far less?
 # <details><summary>Answer</summary>The blend acts on every layer, and the errors add up along the chain.</details>

@@ -492,7 +492,8 @@ lesson_10.check_choose(choose)
 # 2. A sandwich trains the largest, the smallest and random members on each batch.
 # 3. Scores come from held-out pairs; ties go to the most even member.
 # 4. The choice keeps its slice's weights.
-# 5. Measured, the ranking runs against training (tau about -0.3): brief training punishes what is new.
+# 5. Measured, the ranking runs against training (tau about -0.3): in the supernet added units raise the loss,
+#    trained alone they mostly lower it. Why is our guess.
 #
 # **Not shown:** that searching beats even growth or a random member. Study 6
 # (`growclip study choice`) is for that.

@@ -163,7 +163,7 @@ for member in found.ranking:
 # %% [markdown]
 # The winner need not have the lowest loss: members within 2 % of it count as tied, and the most *even*
 # of these is taken, then the cheapest. The search gets 3 % of the step's iterations: in this short run so
-# few that evenness decides alone where all losses are within 2 %. (5) The slice keeps the search's training and is trained on.
+# few that, where all losses are within 2 %, evenness and then cost decide, and the loss nothing. (5) The slice keeps the search's training and is trained on.
 
 # %%
 searched = lesson_11.held_out_loss(model, batches)
@@ -319,7 +319,7 @@ for name, seconds in total.items():
     print(f"{name:<8} {seconds / sum(total.values()):.1%}")
 
 # %% [markdown]
-# **Takeaway:** in a long run, almost all time is training. The shorter the training, the more
+# **Takeaway:** in a long run, more than four fifths of the time is training. The shorter the training, the more
 # evaluation weighs: it costs the same whatever the training did.
 #
 # ## Stated, and our reading
@@ -334,7 +334,7 @@ for name, seconds in total.items():
 # | training | not told | CLIP's loss; Muon and AdamW; iterations by a power of the pairs |
 #
 # The results are ours too. The studies compare growing with the best architecture of fixed size; the
-# shorter runs of `results/growth.csv` say so far:
+# runs in `results/growth.csv` say so far:
 
 # %%
 print(*other_runs(root() / "results")[1:], sep="\n")
@@ -396,7 +396,7 @@ lesson_11.check_flops_range(flops_range)
 # 1. A growth step: words, space, inherit, search, train, evaluate.
 # 2. The search's training is kept: the winner is a slice of the supernet.
 # 3. The loss jumps because data and words change; growth itself is silent at first.
-# 4. Late steps cost most; in a long run almost all time is training.
+# 4. Late steps cost most; in a long run more than four fifths of the time is training.
 # 5. Seeds by step make a run repeatable, and a killed one resumable, bit for bit.
 #
 # **Not shown:** that the search finds the best member, or that growing beats not growing. One short run

@@ -405,7 +405,7 @@ lesson_13.check_forgotten(forgotten)
 # ## Recap
 #
 # 1. Compare seed by seed; what the seed does to both cancels.
-# 2. Two seeds deceive every second time; five, paired, are the least.
+# 2. With two seeds a bootstrap interval deceives every second time; five, paired, are the least.
 # 3. Several comparisons on one claim: correct by Holm.
 # 4. "Undecided" is not "equal"; "contradicted" holds for this scale only.
 # 5. Say what was held equal, or the number means nothing.

@@ -17,6 +17,14 @@ def _zeros_everywhere(up, down, fresh_up, fresh_down):
     return new_up, new_down
 
 
+def _one_alive(up, down, fresh_up, fresh_down):
+    """Only the first new unit has weights."""
+    new_up, new_down = fresh_up.clone(), torch.zeros_like(fresh_down)
+    new_up[: len(up)], new_down[:, : len(up)] = up, down
+    new_up[len(up) + 1 :] = 0
+    return new_up, new_down
+
+
 def _in_place(up, down, fresh_up, fresh_down):
     fresh_up[: len(up)], fresh_down[:, : len(up)] = up, down
     fresh_down[:, len(up) :] = 0
@@ -41,7 +49,7 @@ def _silent_copies(first, second, unit, copies):
 
 
 WRONG = {
-    "check_widen_hidden": [_fresh_everywhere, _zeros_everywhere, _in_place],
+    "check_widen_hidden": [_fresh_everywhere, _zeros_everywhere, _one_alive, _in_place],
     "check_split": [_without_sharing, _halves_always, _silent_copies],
     "check_blocks_of_stack": [
         lambda old, new: [block * old // new for block in range(new)],

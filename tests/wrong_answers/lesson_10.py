@@ -11,6 +11,15 @@ def concordant(x, y):
     return [(x[i] - x[j]) * (y[i] - y[j]) > 0 for i, j in PAIRS(range(len(x)), 2)]
 
 
+def _by_cost_alone(costs, losses):
+    """Of equally dear members it takes the first one it meets, too."""
+    front, best = [], float("inf")
+    for i in sorted(range(len(costs)), key=lambda i: costs[i]):
+        if losses[i] < best:
+            front, best = [*front, i], losses[i]
+    return front
+
+
 WRONG = {
     "check_corner": [
         lambda weight, shape: weight[: shape[0]] if shape else weight,
@@ -24,6 +33,7 @@ WRONG = {
         lambda x, y: -sum(1 if c else -1 for c in concordant(x, y)) / len(concordant(x, y)),
     ],
     "check_pareto_front": [
+        _by_cost_alone,
         lambda costs, losses: [losses.index(min(losses))],
         lambda costs, losses: list(range(len(costs))),
         lambda costs, losses: sorted(range(len(costs)), key=lambda i: losses[i])[: len(costs) // 2],
