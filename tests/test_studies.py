@@ -440,6 +440,20 @@ def test_what_is_told_of_the_late_search_was_measured():
     assert f"had {fixed['zero_shot_mean'].iloc[0]:.3f} against {same:.3f}" in words and len(fixed) == 1
 
 
+def test_what_is_told_of_emoji_was_measured():
+    words = " ".join((ROOT / "results" / "README.md").read_text(encoding="utf-8").split())
+    rows = table("growth.csv").query("data == 'emoji'")
+    means = rows[rows["view"] != "last step"].groupby("method")["zero_shot_mean"].mean()
+    fixed = means[means.index.str.startswith("fixed")]
+    assert f"GrowCLIP {means['growclip']:.3f}, the fixed ones {fixed.min():.3f} to {fixed.max():.3f}" in words
+    grown = rows.query("method == 'growclip'")
+    assert grown["plan"].nunique() == 1 and len(grown) == 5 and "All five seeds grew alike" in words
+    steps = [int(count) for text in grown["steps_iterations"] for count in text.split()]
+    assert f"a growth step has {min(steps)} to {max(steps)} iterations" in words
+    known = next(f for f in claims.findings(ROOT / "results") if "emoji" in f.data and "known" in f.what)
+    assert f"by {-known.found.mean:.1f} points in the mean of the growth steps" in words
+
+
 def test_what_is_told_of_the_choice_was_measured():
     words = " ".join((ROOT / "results" / "README.md").read_text(encoding="utf-8").split())
     rows = table("choice.csv")
