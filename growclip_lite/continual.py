@@ -85,12 +85,14 @@ def zscl(teachers: Teachers) -> Penalty:
     growth step's pairs are the reference, which no other method on new pairs sees again, and `METHODS` averages once,
     at the end of a growth step.
     """
-    rng = np.random.default_rng(teachers.seed)
+    rng, reference = np.random.default_rng(teachers.seed), teachers.reference
+
+    def some() -> np.ndarray:
+        return rng.permutation(len(reference))[:REFERENCE]
 
     def penalty(model: GrowCLIP, batch: Batch, features: Features) -> Tensor:
-        count = min(REFERENCE, len(teachers.reference))
-        images, _, _ = teachers.reference.batch(np.sort(rng.permutation(len(teachers.reference))[:count]), rng)
-        _, tokens, _ = teachers.reference.batch(np.sort(rng.permutation(len(teachers.reference))[:count]), rng)
+        images, _, _ = reference.batch(some(), rng)
+        tokens = reference.tokens[torch.from_numpy(some())].long().to(images.device)
         student = logits_of(model(images, tokens))
         teacher = logits_of(taught(teachers.previous, (images, tokens, tokens)))
         return (distillation(student, teacher) + distillation(student.T, teacher.T)) / 2

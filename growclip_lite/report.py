@@ -80,7 +80,7 @@ def start_report(run: Run, resume: bool) -> dict:
         },
         "skipped": run.stream.skipped, "steps": [], "total_flops": 0, "seconds": 0.0,
     }  # fmt: skip
-    if path.exists():
+    if resumed := path.exists():
         old = read_report(path)
         described = {
             "data": "data source", "profile": "profile", "seed": "seed", "settings": "setting of the profile",
@@ -89,10 +89,11 @@ def start_report(run: Run, resume: bool) -> dict:
         for name, words in described.items():
             if old.get(name) != report[name]:
                 raise InputError(f"{run.out} holds a run with another {words}; give the same one, or another folder.")
-        for leftover in run.out.glob(".*-*"):  # of a write that was killed
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-        return report | old
-    write_json(path, report)
+        report |= old
+    for leftover in run.out.glob(".*-*"):  # of a write that was killed
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    if not resumed:
+        write_json(path, report)
     return report
 
 

@@ -24,8 +24,10 @@ from tiny import COLOURS, THINGS, files_of, tiny_pairs, tiny_profile
 
 from growclip_lite import GrowCLIP, evaluate, load_stream, profiles
 from growclip_lite.__main__ import main
+from growclip_lite.card import DATA
 from growclip_lite.checkpoint import SCHEMA
 from growclip_lite.data import emoji
+from growclip_lite.data.load import BUILT_IN
 from growclip_lite.evaluate import embed_images, embed_texts
 from growclip_lite.tokenizer import Tokenizer
 
@@ -178,6 +180,10 @@ def test_the_plan_of_reproducing_tells_hours_and_runs_nothing(tmp_path: Path, ca
     told = capsys.readouterr().out.splitlines()
     assert "hours, 2 jobs side by side" in told[0] and told[-1].startswith("in all") and not list(tmp_path.iterdir())
     assert sum(line.startswith("growth") for line in told) >= 3
+
+
+def test_every_built_in_source_has_its_words_on_a_card():
+    assert set(DATA) == set(BUILT_IN)
 
 
 def test_an_interruption_is_no_traceback(folder: Path, tmp_path: Path, monkeypatch, capsys):

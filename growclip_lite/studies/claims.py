@@ -117,19 +117,25 @@ def on_search(folder: Path) -> Iterator[Finding]:
     rows = read(folder, "choice")
     if not len(rows):
         return
-    rows = first_setting(rows, TIMETABLE)  # its streams are part of the study
+    rows = first_setting(rows, TIMETABLE)  # its hard streams are part of the study
     members = rows[rows["part"] == "regret"]
     if len(members):
+        members = first_setting(members)
         chosen, others = members[members["rule"] == "search"], members[members["rule"] != "search"]
         random = others[others["rule"].str.startswith("random")]
+        random = random[random["architecture"] != random["seed"].map(chosen.set_index("seed")["architecture"])]
         means = random.groupby("seed", as_index=False)[[ZERO_SHOT, "loss_after"]].mean()
         where, equal = str(members["data"].iloc[0]), "data, iterations (costs within the growth budget)"
-        yield Finding("C2", where, "choice - random members", equal, paired(chosen, means, ZERO_SHOT), "choice")
+        yield Finding(
+            "C2", where, "choice - other members at random", equal, paired(chosen, means, ZERO_SHOT), "choice"
+        )
         for rule in ("balanced", "widest"):
             part = others[others["rule"] == rule]
             yield Finding("C2", where, f"choice - {rule} member", equal, paired(chosen, part, ZERO_SHOT), "choice")
         losses = paired(means, chosen, "loss_after")
-        yield Finding("C2", where, "held-out loss of random members - of the choice, x 100", equal, losses, "choice")
+        yield Finding(
+            "C2", where, "held-out loss of other members at random - of the choice, x 100", equal, losses, "choice"
+        )
     chosen = rows[rows["part"] == "choice"]
     if len(chosen):
         share = chosen.assign(share=(chosen["text_flops"] - chosen["image_flops"]) / chosen["added_flops"])
