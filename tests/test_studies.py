@@ -389,6 +389,11 @@ def table(name: str) -> pd.DataFrame:
     return read_table(ROOT / "results" / name)
 
 
+def told_words() -> str:
+    """results/README.md without its line breaks."""
+    return " ".join((ROOT / "results" / "README.md").read_text(encoding="utf-8").split())
+
+
 def block(path: str, name: str) -> str:
     text = (ROOT / path).read_text(encoding="utf-8")
     return text.split(f"<!-- {name} -->")[1].split(f"<!-- /{name} -->")[0].strip()
@@ -428,7 +433,7 @@ def test_readmes_words_on_the_demo_are_those_of_its_report():
 
 
 def test_what_is_told_of_the_late_search_was_measured():
-    words = " ".join((ROOT / "results" / "README.md").read_text(encoding="utf-8").split())
+    words = told_words()
     members = table("late_search.csv").query("member")
     for column, told in (("search_loss", "-0.20 and -0.47 at once"), ("late_search_loss", "+0.20 and -0.07 late")):
         taus = [
@@ -444,7 +449,7 @@ def test_what_is_told_of_the_late_search_was_measured():
 
 
 def test_what_is_told_of_emoji_was_measured():
-    words = " ".join((ROOT / "results" / "README.md").read_text(encoding="utf-8").split())
+    words = told_words()
     rows = table("growth.csv").query("data == 'emoji'")
     means = rows[rows["view"] != "last step"].groupby("method")["zero_shot_mean"].mean()
     fixed = means[means.index.str.startswith("fixed")]
@@ -458,7 +463,7 @@ def test_what_is_told_of_emoji_was_measured():
 
 
 def test_what_is_told_of_the_choice_was_measured():
-    words = " ".join((ROOT / "results" / "README.md").read_text(encoding="utf-8").split())
+    words = told_words()
     rows = table("choice.csv")
     behind, place = [], []
     for _, members in rows.query("part == 'regret'").groupby("seed"):
@@ -517,7 +522,7 @@ def test_the_smallest_architecture_is_level_at_the_budget_of_the_studies():
     assert spent["study"].between(7, 7.5).all() and spent["online"].between(13, 14).all()
     assert spent["laptop"].min() > 3 * spent["online"].max()
     fixed = scenes.query("profile == 'study' and view == 'flops'").groupby("method")["zero_shot_mean"].mean()
-    words = " ".join((ROOT / "results" / "README.md").read_text(encoding="utf-8").split())
+    words = told_words()
     assert f"{100 * (fixed['fixed medium'] - fixed['fixed large']):.1f} points behind it" in words
     for known in scenes.query("profile == 'laptop' and seed == 0")["steps_known"]:
         assert all(f"{float(value):.3f}" in words for value in known.split())

@@ -55,8 +55,7 @@ def read(folder: Path, study: str, **key: object) -> pd.DataFrame:
 
 def read_first(folder: Path, study: str) -> pd.DataFrame:
     """The rows of a study at the data, profile and timetable of its first row."""
-    rows = read(folder, study)
-    return first_setting(rows) if len(rows) else rows
+    return first_setting(read(folder, study))
 
 
 def best(rows: pd.DataFrame, by: str) -> tuple[object, pd.DataFrame]:
@@ -118,9 +117,8 @@ def on_search(folder: Path) -> Iterator[Finding]:
     if not len(rows):
         return
     rows = first_setting(rows, TIMETABLE)  # its hard streams are part of the study
-    members = rows[rows["part"] == "regret"]
+    members = first_setting(rows[rows["part"] == "regret"])
     if len(members):
-        members = first_setting(members)
         chosen, others = members[members["rule"] == "search"], members[members["rule"] != "search"]
         random = others[others["rule"].str.startswith("random")]
         random = random[random["architecture"] != random["seed"].map(chosen.set_index("seed")["architecture"])]

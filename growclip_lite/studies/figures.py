@@ -195,8 +195,7 @@ def choice_figure(rows: pd.DataFrame, path: Path) -> None:
     """The choice among all members trained, and where two hard streams make the architecture grow."""
     rows = first_setting(rows, TIMETABLE)  # its hard streams are part of the study
     figure, (left, right) = plt.subplots(1, 2, figsize=(13, 4.6), gridspec_kw={"wspace": 0.25})
-    members = rows[rows["part"] == "regret"]
-    members = first_setting(members) if len(members) else members
+    members = first_setting(rows[rows["part"] == "regret"])
     styles = {"search": ("D", PALETTE[4], 90), "balanced": ("s", PALETTE[0], 60), "widest": ("^", PALETTE[2], 70)}
     for rule, part in members.groupby(members["rule"].where(~members["rule"].str.startswith("random"), "random")):
         marker, colour, size = styles.get(rule, ("o", "#bbbbbb", 28))

@@ -92,9 +92,8 @@ def perform(job: Job, *twins: Job) -> list[dict]:
     with one_thread():
         about = provenance(fast_dtype(default_device()))
         folder = Path("runs/study") / about["commit"] / "-".join(str(value) for value in job.key.values())
-        run = Run(stream, job.profile, job.seed, folder)
         begin = time.monotonic()
-        row = job.work(run, *job.arguments)
+        row = job.work(Run(stream, job.profile, job.seed, folder), *job.arguments)
         shutil.rmtree(folder, ignore_errors=True)  # what a resumed job would have gone on from
         seconds = [time.monotonic() - begin] + [0.0] * len(twins)
         return [one.key | row | {"seconds": s} | about for one, s in zip((job, *twins), seconds, strict=True)]

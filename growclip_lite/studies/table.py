@@ -68,4 +68,6 @@ def add_row(path: Path, row: dict) -> None:
 
 def first_setting(rows: pd.DataFrame, columns: Sequence[str] = SETTING) -> pd.DataFrame:
     """The rows with the data, profile and timetable of the first one, or what else of it `columns` name."""
+    if rows.empty:
+        return rows
     return rows[(rows[list(columns)] == rows[list(columns)].iloc[0]).all(axis=1)]
