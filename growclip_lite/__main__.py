@@ -171,13 +171,13 @@ def run_study(args: argparse.Namespace) -> None:
 
 
 def run_claims(args: argparse.Namespace) -> None:
-    from growclip_lite.studies.claims import full_table, main_table, scores_table, short_table, tried_table
+    from growclip_lite.studies import claims
 
     folder = Path(args.results)
     if not any(folder.glob("*.csv")):
         raise InputError(f"There is no table in {folder}; run a study first, or give the folder of its results.")
-    tables = (short_table, full_table, scores_table, tried_table, main_table)
-    print("\n\n".join(make(folder) for make in tables))
+    names = ("short", "full", "scores", "continual", "tried", "main")
+    print("\n\n".join(getattr(claims, f"{name}_table")(folder) for name in names))
 
 
 def run_reproduce(args: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -49,6 +49,10 @@ class GrowthSpace:
     def largest(self) -> Architecture:
         """The smallest architecture that contains all that the reach allows: the supernet."""
         return Architecture(*(size + self.reach for size in self.base.sizes))
+
+    def without_budget(self) -> GrowthSpace:
+        """All sizes between base and supernet, whatever they cost."""
+        return replace(self, floor=0.0, budget=math.inf)
 
     def __contains__(self, architecture: Architecture) -> bool:
         if not (architecture.contains(self.base) and self.largest.contains(architecture)):

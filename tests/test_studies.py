@@ -26,7 +26,15 @@ from growclip_lite.peers import costs, follow, grow_once, iterations_for, train_
 from growclip_lite.profiles import get_profile, typical_config
 from growclip_lite.studies import capacity, claims, growers, growing, jobs
 from growclip_lite.studies import run as running
-from growclip_lite.studies.claims import full_table, main_table, scores_table, short_table, tried_table
+from growclip_lite.studies.choice import search_against_training
+from growclip_lite.studies.claims import (
+    continual_table,
+    full_table,
+    main_table,
+    scores_table,
+    short_table,
+    tried_table,
+)  # fmt: skip
 from growclip_lite.studies.jobs import Grid
 from growclip_lite.studies.run import check_study, run_study
 from growclip_lite.studies.statistics import difference, holm, paired, verdict
@@ -158,13 +166,38 @@ def test_only_the_grown_runs_that_a_study_starts_from_are_run(tiny_world, tmp_pa
 
 def test_the_study_of_choice_runs_on_its_own_streams(tiny_world, tmp_path):
     rows = pd.read_csv(run_study("choice", replace(tiny_world, seeds=1), tmp_path, workers=1))
-    assert set(rows["part"]) == {"regret", "choice", "side"} and set(rows["data"]) == {
+    assert set(rows["part"]) == {"regret", "ranking", "choice", "side"} and set(rows["data"]) == {
         "tiny",
         "hard-text",
         "hard-image",
     }
     regret = rows[rows["part"] == "regret"]
     assert {"search", "balanced", "widest", "random 0"} <= set(regret["rule"]) and regret["loss_after"].notna().all()
+    both = search_against_training(rows)
+    assert set(both["loss_after"]) == set(regret["loss_after"]) and both["search_loss"].gt(0).all()
+
+
+def test_members_are_matched_with_what_the_search_said_of_them():
+    small, wide, deep = "1,1,1,1,1,1", "1,2,1,1,1,1", "2,1,1,1,1,1"
+    rows = [{"part": "ranking", "seed": seed, "plan": f"{wide} {deep}", "search_losses": "2.5 3"} for seed in (0, 1)]
+    for rule, sizes, loss in (("search", wide, 1.5), ("random 0", deep, 1.0), ("random 1", wide, 1.5)):
+        rows.append({"part": "regret", "seed": 0, "rule": rule, "plan": f"{small} {sizes}", "loss_after": loss})
+    found = search_against_training(pd.DataFrame(rows))
+    assert found.to_dict("list") == {
+        "seed": [0, 0], "sizes": [wide, deep], "search_loss": [2.5, 3.0], "loss_after": [1.5, 1.0],
+    }  # fmt: skip
+
+
+def test_a_table_without_its_growing_half_has_no_finding_yet(tmp_path):
+    about = {"data": "emoji", "profile": "study", "iterations": 500, "share_power": 1.0, "seed": 0}
+    scores = {"zero_shot_mean": 0.5, "i2t_r1": 0.1, "plasticity": 0.4, "forgetting": 0.2, "validation_mean": 0.5}
+    write_table(tmp_path / "growth.csv", pd.DataFrame([about | scores | {"method": "growclip", "view": "all"}]))
+    fixed = about | scores | {"method": "fine-tuning", "growing": False}
+    write_table(tmp_path / "continual.csv", pd.DataFrame([fixed]))
+    assert not claims.findings(tmp_path) and "fixed large | fine-tuning | 1 | 0.500" in continual_table(tmp_path)
+    write_table(tmp_path / "continual.csv", pd.DataFrame([fixed, fixed | {"growing": True, "zero_shot_mean": 0.7}]))
+    (finding,) = claims.findings(tmp_path)
+    assert finding.found.mean == pytest.approx(20) and finding.data.startswith("emoji, study with 500 iterations")
 
 
 def double(run: Run, value: int) -> dict:
@@ -406,6 +439,7 @@ def block(path: str, name: str) -> str:
         ("README.md", "claims", short_table),
         ("results/README.md", "claims", full_table),
         ("results/README.md", "scores", scores_table),
+        ("results/README.md", "continual", continual_table),
         ("results/README.md", "tried", tried_table),
     ],
 )

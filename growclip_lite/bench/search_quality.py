@@ -42,8 +42,7 @@ def search_quality(path: Path, run: Run, members: int, twice: int, key: dict, ab
     data = run.training_set(step, old.tokenizer)
     train_supernet(supernet, space, data, search_config(run, step), run.seed_of(step), "supernet")
     batches = held_out_batches(run, step, old.tokenizer)
-    around = GrowthSpace(space.base, space.reach, 0.0, math.inf, space.config)
-    chosen = drawn(around, members, seed)
+    chosen = drawn(space.without_budget(), members, seed)
     jobs = [(architecture, 0) for architecture in chosen] + [(architecture, 1) for architecture in chosen[:twice]]
     for architecture, repeat in tqdm(jobs, desc=f"members, seed {seed}"):
         row = key | {"seed": seed, "architecture": str(architecture), "repeat": repeat}

@@ -2,15 +2,14 @@
 
 Regret: in the last growth step of a grown run, members of the growth space are trained to the end of
 the step, all from the same model and with the same batches; the search's choice is one of them, as are
-the most balanced member and the widest. They differ in cost, within the growth budget. Data-awareness: a
-search on two streams whose new pairs are hard on the text side and on the image side; and for each stream,
-which side it would have paid to grow.
+the most balanced member and the widest. They differ in cost, within the growth budget. Ranking: the scores
+that a search from that model gives them. Data-awareness: a search on two streams whose new pairs are hard on
+the text side and on the image side; and for each stream, which side it would have paid to grow.
 """
 
 from __future__ import annotations
 
 import copy
-import math
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -25,7 +24,7 @@ from growclip_lite.model import GrowCLIP
 from growclip_lite.peers import follow, grow_once
 from growclip_lite.profiles import Profile, typical_config
 from growclip_lite.studies.jobs import Grid, Job, open_stream
-from growclip_lite.studies.measures import Plan, read_plan
+from growclip_lite.studies.measures import Plan, listed, read_plan, write_plan
 from growclip_lite.studies.one_step import growth_row, trained_before
 
 RANDOM_MEMBERS = 10
@@ -44,6 +43,15 @@ def member_job(run: Run, source: str, plan: Plan, iterations: tuple[int, ...], a
     """One member, trained to the end of the last growth step."""
     old = trained_along(source, run.profile, run.seed, plan, iterations)
     return growth_row(run, old, grow_once(run, len(run.stream.train), old, architecture))
+
+
+def ranking_job(run: Run, source: str, plan: Plan, iterations: tuple[int, ...]) -> dict:
+    """What a search in the last growth step says about the members: `plan` lists them, best first."""
+    old = copy.deepcopy(trained_along(source, run.profile, run.seed, plan, iterations))  # begin_step teaches it words
+    _, _, report = begin_step(run, len(run.stream.train), old, {})
+    members = tuple(Architecture.from_dict(entry["architecture"]) for entry in report["ranking"])
+    losses = listed(entry["loss"] for entry in report["ranking"])
+    return {"plan": write_plan(members), "search_losses": losses, "train_flops": report["flops"]}
 
 
 def last_space(grid: Grid, row) -> GrowthSpace:
@@ -94,20 +102,35 @@ def side_job(run: Run, source: str, iterations: int, side: str) -> dict:
     old = trained_before(source, run.profile, run.seed, run.profile.start, 2, iterations)
     ratio = run.samples(2) / run.samples(1)
     space = GrowthSpace.at_step(old.architecture, old.config, ratio, run.profile.budget_power)
-    around = GrowthSpace(space.base, space.reach, 0.0, math.inf, space.config).members
+    around = space.without_budget().members
     alone = [a for a in around if a == replace(space.base, **{name: getattr(a, name) for name in SIDES[side]})]
     grown = max(alone, key=lambda a: (a in space, forward_flops(a, space.config)))
     return growth_row(run, old, grow_once(run, 2, old, grown))
+
+
+def search_against_training(rows: pd.DataFrame) -> pd.DataFrame:
+    """By seed and member, where both were measured: the loss that the search found (`search_loss`), and
+    `loss_after` training."""
+    scores = [
+        (row.seed, sizes, float(loss))
+        for row in rows[rows["part"] == "ranking"].itertuples()
+        for sizes, loss in zip(row.plan.split(), str(row.search_losses).split(), strict=True)
+    ]
+    members = rows[rows["part"] == "regret"]
+    members = members.assign(sizes=members["plan"].str.split().str[-1]).drop_duplicates(["seed", "sizes"])
+    trained = members[["seed", "sizes", "loss_after"]]
+    return pd.DataFrame(scores, columns=["seed", "sizes", "search_loss"]).merge(trained, on=["seed", "sizes"])
 
 
 def jobs(grid: Grid, grown_rows: pd.DataFrame) -> list[Job]:
     found = []
     for row in grown_rows.itertuples():
         plan, iterations = read_plan(row.plan), tuple(map(int, row.steps_iterations.split()))
+        before = (grid.source, plan[:-1], iterations[:-1])
         members = {"search": plan[-1]} | rivals(last_space(grid, row), row.seed)
         for rule, architecture in members.items():
-            arguments = (grid.source, plan[:-1], iterations[:-1], architecture)
-            found.append(grid.job(row.seed, member_job, *arguments, part="regret", rule=rule))
+            found.append(grid.job(row.seed, member_job, *before, architecture, part="regret", rule=rule))
+        found.append(grid.job(row.seed, ranking_job, *before, part="ranking", rule="search"))
     iterations = round(BEFORE * grid.profile.iterations)
     for source in ("hard-text", "hard-image"):
         hard = replace(grid, source=source)

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import kendalltau
 
 from growclip_lite.markdown import markdown_table
 from growclip_lite.profiles import PROFILES
-from growclip_lite.studies.statistics import FEWEST_SEEDS, Difference, holm, paired, verdict
+from growclip_lite.studies.choice import search_against_training
+from growclip_lite.studies.statistics import FEWEST_SEEDS, Difference, difference, holm, paired, verdict
 from growclip_lite.studies.table import SETTING, TIMETABLE, first_setting, rows_of
 
 # What the paper's abstract reports.
@@ -112,12 +114,13 @@ def on_growing(folder: Path) -> Iterator[Finding]:
 
 
 def on_search(folder: Path) -> Iterator[Finding]:
-    """C2: the choice against other members, and whether it follows the data."""
+    """C2: the choice against other members, how the search ranks them, and whether the choice follows the data."""
     rows = read(folder, "choice")
     if not len(rows):
         return
     rows = first_setting(rows, TIMETABLE)  # its hard streams are part of the study
-    members = first_setting(rows[rows["part"] == "regret"])
+    last_step = first_setting(rows[rows["part"].isin(["regret", "ranking"])])
+    members = last_step[last_step["part"] == "regret"]
     if len(members):
         chosen, others = members[members["rule"] == "search"], members[members["rule"] != "search"]
         random = others[others["rule"].str.startswith("random")]
@@ -134,6 +137,12 @@ def on_search(folder: Path) -> Iterator[Finding]:
         yield Finding(
             "C2", where, "held-out loss of other members at random - of the choice, x 100", equal, losses, "choice"
         )
+        taus = [
+            kendalltau(part["search_loss"], part["loss_after"]).statistic
+            for _, part in search_against_training(last_step).groupby("seed")
+        ]
+        what = "Kendall's tau of the search's losses with those after training, all members, x 100"
+        yield Finding("C2", where, what, equal, difference(100 * np.array(taus)), "choice")
     chosen = rows[rows["part"] == "choice"]
     if len(chosen):
         share = chosen.assign(share=(chosen["text_flops"] - chosen["image_flops"]) / chosen["added_flops"])
@@ -200,12 +209,14 @@ def on_momentum(folder: Path) -> Iterator[Finding]:
 def on_continual(folder: Path) -> Iterator[Finding]:
     """C1, on new pairs only: growing against a fixed architecture, each with the continual-learning method that it goes
     best with. ZSCL is left out like replay: its reference pairs are old ones."""
-    rows = read_first(folder, "continual")
-    rows = rows[~rows["method"].isin(["replay", "ZSCL"])] if len(rows) else rows
-    if len(rows):
-        (fixed_name, fixed), (grown_name, grown) = (best(rows[rows["growing"] == g], "method") for g in (False, True))
-        what = f"growing ({grown_name}) - fixed large ({fixed_name}), new pairs only"
-        yield Finding("C1", str(rows["data"].iloc[0]), what, "iterations", paired(grown, fixed, ZERO_SHOT), "continual")
+    for setting in settings(folder):
+        rows = read(folder, "continual", **setting)
+        rows = rows[~rows["method"].isin(["replay", "ZSCL"])] if len(rows) else rows
+        if len(rows) and rows["growing"].nunique() == 2:
+            both = (best(rows[rows["growing"] == growing], "method") for growing in (False, True))
+            (fixed_name, fixed), (grown_name, grown) = both
+            what = f"growing ({grown_name}) - fixed large ({fixed_name}), new pairs only"
+            yield Finding("C1", place(setting), what, "iterations", paired(grown, fixed, ZERO_SHOT), "continual")
 
 
 def findings(folder: Path) -> list[Finding]:
@@ -268,6 +279,22 @@ def scores_table(folder: Path) -> str:
             cells = [place(setting), name, len(part), *scores, cost]
             lines.append(cells)
     head = "data, profile, iterations | method | seeds | mean zero-shot | image-to-text R@1 | TFLOPs"
+    return markdown_table(head, lines)
+
+
+def continual_table(folder: Path) -> str:
+    """Study 7: means and deviations over seeds, a line per method, without growing and with it."""
+    lines, every = [], read(folder, "continual")
+    by = [*SETTING, "growing", "method"]
+    for keys, rows in every.groupby(by, sort=False) if len(every) else []:
+        setting = dict(zip(by, keys, strict=True))
+        growing, method = setting.pop("growing"), setting.pop("method")
+        scores = [mean_and_deviation(rows[column]) for column in (ZERO_SHOT, "plasticity", "forgetting", RECALL)]
+        lines.append([place(setting), "growing" if growing else "fixed large", method, len(rows), *scores])
+    head = (
+        "data, profile, iterations | architecture | method | seeds | mean zero-shot | plasticity | forgetting "
+        "| image-to-text R@1"
+    )
     return markdown_table(head, lines)
 
 

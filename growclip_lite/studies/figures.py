@@ -11,6 +11,7 @@ import pandas as pd
 
 from growclip_lite.architecture import HEAD_SIZE
 from growclip_lite.plots import GREY, PALETTE, plt
+from growclip_lite.studies.choice import search_against_training
 from growclip_lite.studies.measures import read_plan
 from growclip_lite.studies.statistics import Difference, difference, paired
 from growclip_lite.studies.table import SETTING, TIMETABLE, first_setting, read_table
@@ -192,10 +193,12 @@ def sharing_figure(rows: pd.DataFrame, path: Path) -> None:
 
 
 def choice_figure(rows: pd.DataFrame, path: Path) -> None:
-    """The choice among all members trained, and where two hard streams make the architecture grow."""
+    """The choice among all members trained, how the search ranks them, and where two hard streams make the architecture
+    grow."""
     rows = first_setting(rows, TIMETABLE)  # its hard streams are part of the study
-    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 4.6), gridspec_kw={"wspace": 0.25})
-    members = first_setting(rows[rows["part"] == "regret"])
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(18, 4.6), gridspec_kw={"wspace": 0.25})
+    last_step = first_setting(rows[rows["part"].isin(["regret", "ranking"])])
+    members = last_step[last_step["part"] == "regret"]
     styles = {"search": ("D", PALETTE[4], 90), "balanced": ("s", PALETTE[0], 60), "widest": ("^", PALETTE[2], 70)}
     for rule, part in members.groupby(members["rule"].where(~members["rule"].str.startswith("random"), "random")):
         marker, colour, size = styles.get(rule, ("o", "#bbbbbb", 28))
@@ -215,6 +218,16 @@ def choice_figure(rows: pd.DataFrame, path: Path) -> None:
         title="members of the growth space, trained alone",
     )
     left.set_xticks(sorted(members["seed"].unique()))
+    for number, (seed, part) in enumerate(search_against_training(last_step).groupby("seed")):
+        colour, marker = PALETTE[number % len(PALETTE)], "osD^v"[number % 5]
+        centred = part[["search_loss", "loss_after"]] - part[["search_loss", "loss_after"]].mean()
+        middle.scatter(*centred.to_numpy().T, color=colour, marker=marker, label=f"seed {seed}")
+    tidy(
+        middle,
+        xlabel="loss in the search, above its mean over members",
+        ylabel="loss at the end of the step, above its mean",
+        title="does the search rank them?",
+    )
     chosen = rows[rows["part"] == "choice"]
     chosen = chosen.assign(shared_flops=chosen["added_flops"] - chosen["image_flops"] - chosen["text_flops"])
     for number, (_, part) in enumerate(chosen.groupby("data")):
@@ -225,8 +238,8 @@ def choice_figure(rows: pd.DataFrame, path: Path) -> None:
             right.bar(x, mean, 0.25, yerr=[[low], [high]], color=PALETTE[place], capsize=4, label=name)
     right.set_xticks(range(chosen["data"].nunique()), [f"{data} stream" for data, _ in chosen.groupby("data")])
     tidy(right, ylabel="added by the search, MFLOPs a pair", title="does the choice follow the data?")
-    for axes in (left, right):
-        axes.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=4)
+    for axes in (left, middle, right):
+        axes.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=5)
     write(figure, path)
 
 
@@ -260,6 +273,8 @@ def continual_figure(rows: pd.DataFrame, path: Path) -> None:
     right.set_yticks(-np.arange(len(methods)), methods)
     tidy(right, xlabel="final mean zero-shot accuracy")
     right.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
+    where = rows["data"].iloc[0]
+    figure.suptitle(f"Training on new pairs only (all but replay), {where}, {rows['seed'].nunique()} seeds", y=0.98)
     write(figure, path)
 
 
