@@ -46,16 +46,16 @@ def profile_of(args: argparse.Namespace):
 def growth_table(report: dict) -> str:
     """The report as a table, one row per growth step."""
     from growclip_lite import Architecture
+    from growclip_lite.report import shown_accuracy
 
     rows = [
         f"{'step':>4} {'pairs':>9}  {'architecture':<42} {'params':>8} {'TFLOPs':>7} "
         f"{'zero-shot':>9} {'i2t R@1':>8} {'t2i R@1':>8}"
     ]
     for e in report["steps"]:
-        accuracy = "-" if e["zero_shot_mean"] is None else f"{e['zero_shot_mean']:.3f}"
         rows.append(
             f"{e['step']:>4} {e['samples_total']:>9,}  {Architecture.from_dict(e['architecture'])!s:<42} "
-            f"{e['parameters'] / 1e6:>7.2f}M {e['train_flops'] / 1e12:>7.1f} {accuracy:>9} "
+            f"{e['parameters'] / 1e6:>7.2f}M {e['train_flops'] / 1e12:>7.1f} {shown_accuracy(e):>9} "
             f"{e['retrieval']['i2t_r1']:>8.3f} {e['retrieval']['t2i_r1']:>8.3f}"
         )
     return "\n".join(rows)

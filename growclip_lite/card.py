@@ -12,6 +12,7 @@ from growclip_lite.checkpoint import load_model, write_atomically
 from growclip_lite.markdown import markdown_table
 from growclip_lite.model import GrowCLIP
 from growclip_lite.plots import plot_growth
+from growclip_lite.report import shown_accuracy
 
 ZERO_SHOT, RETRIEVAL = "zero-shot-image-classification", "image-text-retrieval"
 DATA = {
@@ -66,10 +67,9 @@ def growth_table(entries: list[dict]) -> str:
     head = "growth step|pairs so far|architecture|parameters|training, TFLOPs|zero-shot, mean|image-to-text R@1"
     rows = []
     for e in entries:
-        accuracy = "-" if e["zero_shot_mean"] is None else f"{e['zero_shot_mean']:.3f}"
         shape, recall = Architecture.from_dict(e["architecture"]), e["retrieval"]["i2t_r1"]
         size, cost = f"{e['parameters'] / 1e6:.2f} M", f"{e['train_flops'] / 1e12:.1f}"
-        rows.append((e["step"], f"{e['samples_total']:,}", shape, size, cost, accuracy, f"{recall:.3f}"))
+        rows.append((e["step"], f"{e['samples_total']:,}", shape, size, cost, shown_accuracy(e), f"{recall:.3f}"))
     return markdown_table(head, rows)
 
 

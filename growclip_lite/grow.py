@@ -22,7 +22,7 @@ from growclip_lite.growth_space import GrowthSpace
 from growclip_lite.inherit import inherit
 from growclip_lite.model import GrowCLIP, new_model
 from growclip_lite.profiles import Profile, get_profile
-from growclip_lite.report import start_report, write_metrics
+from growclip_lite.report import shown_accuracy, start_report, write_metrics
 from growclip_lite.search import SearchConfig, scoring_batches, search
 from growclip_lite.tokenizer import Tokenizer
 from growclip_lite.train import Batch, TrainConfig, TrainingSet, cost_of, fit
@@ -273,9 +273,8 @@ def grow(
 
 def describe(entry: dict) -> str:
     """One line about a growth step."""
-    mean_accuracy = "-" if entry["zero_shot_mean"] is None else f"{entry['zero_shot_mean']:.3f}"
     return (
         f"step {entry['step']}: {entry['samples_total']:,} pairs · {Architecture.from_dict(entry['architecture'])} · "
-        f"{entry['parameters'] / 1e6:.2f} M parameters · {entry['train_flops'] / 1e12:.1f} TFLOPs · "
-        f"zero-shot {mean_accuracy} · image-to-text R@1 {entry['retrieval']['i2t_r1']:.3f} · {entry['seconds']:.0f} s"
+        f"{entry['parameters'] / 1e6:.2f} M parameters · {entry['train_flops'] / 1e12:.1f} TFLOPs · zero-shot "
+        f"{shown_accuracy(entry)} · image-to-text R@1 {entry['retrieval']['i2t_r1']:.3f} · {entry['seconds']:.0f} s"
     )

@@ -55,6 +55,11 @@ def read_report(path: Path) -> dict:
     return report
 
 
+def shown_accuracy(entry: dict) -> str:
+    """The mean zero-shot accuracy of a growth step's entry, as tables show it: "-" where the data have no tasks."""
+    return "-" if entry["zero_shot_mean"] is None else f"{entry['zero_shot_mean']:.3f}"
+
+
 def check_folder(out: Path, resume: bool) -> None:
     """Raises `InputError` unless `out` is new or empty, or holds a run to resume. A run that was killed while it wrote
     its first report has left part of that one, and no more."""
