@@ -24,6 +24,7 @@ from growclip_lite.errors import InputError
 from growclip_lite.grow import Run
 from growclip_lite.peers import costs, follow, grow_once, iterations_for, train_fixed
 from growclip_lite.profiles import get_profile, typical_config
+from growclip_lite.search import TOLERANCE, Score, select
 from growclip_lite.studies import capacity, claims, growers, growing, jobs
 from growclip_lite.studies import run as running
 from growclip_lite.studies.choice import search_against_training
@@ -36,6 +37,7 @@ from growclip_lite.studies.claims import (
     tried_table,
 )  # fmt: skip
 from growclip_lite.studies.jobs import Grid
+from growclip_lite.studies.measures import read_plan, write_plan
 from growclip_lite.studies.run import check_study, run_study
 from growclip_lite.studies.statistics import difference, holm, paired, verdict
 from growclip_lite.studies.table import add_row, done, read_table, write_table
@@ -508,6 +510,11 @@ def test_what_is_told_of_the_choice_was_measured():
     assert len(behind) == 5 and set(place) <= {0, 1} and "the lowest or second-lowest cost on every seed" in words
     random = next(f for f in claims.findings(ROOT / "results") if f.what == "choice - other members at random").found
     assert f"{-random.mean:.1f} behind the mean of the others ({random.low:+.1f} to {random.high:+.1f}, und" in words
+    found = {f.what: f.found for f in claims.findings(ROOT / "results") if f.claim == "C2"}
+    tau = next(d for what, d in found.items() if what.startswith("Kendall's tau"))
+    assert f"{tau.mean / 100:.2f}, {tau.low / 100:.2f} to {tau.high / 100:.2f})" in words
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"({tau.mean / 100:.2f}, {tau.low / 100:.2f} to {tau.high / 100:.2f}, nine members, five seeds" in readme
     chosen = rows.query("part == 'choice'")
     assert (chosen["image_flops"] == 0).all() and "and never the image side" in words
     both = chosen.pivot(index="seed", columns="data", values="architecture")
@@ -519,6 +526,28 @@ def test_what_is_told_of_the_choice_was_measured():
         )
         gain = sides[other] - sides[hard]
         assert len(gain) == 5 and (gain > 0).all() and told.format(gain.mean()) in words
+
+
+def test_what_is_told_of_ties_was_measured():
+    """The member that the search likes best, and the one that its rule for ties takes, against all others."""
+    rows, words = table("choice.csv"), told_words()
+    trained = rows.query("part == 'regret'").assign(sizes=lambda r: r["plan"].str.split().str[-1])
+    cost = trained.set_index("sizes")["train_flops"].to_dict()
+    losses, points, ties = [], [], []
+    for seed, found in search_against_training(rows).groupby("seed"):
+        members = trained[trained["seed"] == seed].drop_duplicates("sizes").set_index("sizes")
+        scores = [Score(read_plan(s)[0], loss, 0.0, cost[s]) for s, loss in found[["sizes", "search_loss"]].to_numpy()]
+        picked = [write_plan((select(scores, tolerance).architecture,)) for tolerance in (0, TOLERANCE)]
+        gaps = [members.loc[one] - members.drop(one).mean(numeric_only=True) for one in picked]
+        losses.append([gap["loss_after"] for gap in gaps])
+        points.append([100 * gap["zero_shot_mean"] for gap in gaps])
+        ties.append((found["search_loss"] <= (1 + TOLERANCE) * found["search_loss"].min()).sum())
+    lowest, taken = np.transpose(losses)
+    assert f"{-lowest.mean():.3f} below the mean of the others and level" in words and (min(ties), max(ties)) == (3, 6)
+    assert f"all five seeds, by {taken.mean():.3f} in the mean" in words and (taken > 0).all() and len(taken) == 5
+    for scores in np.transpose(points):
+        gain = difference(scores)
+        assert f"({gain.mean:+.1f}, {gain.low:+.1f} to {gain.high:+.1f})" in words
 
 
 def test_committed_rows_have_their_provenance():
