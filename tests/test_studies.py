@@ -181,11 +181,14 @@ def test_the_study_of_choice_runs_on_its_own_streams(tiny_world, tmp_path):
 
 def test_members_are_matched_with_what_the_search_said_of_them():
     small, wide, deep = "1,1,1,1,1,1", "1,2,1,1,1,1", "2,1,1,1,1,1"
-    rows = [{"part": "ranking", "seed": seed, "plan": f"{wide} {deep}", "search_losses": "2.5 3"} for seed in (0, 1)]
+    about = {"data": "scenes", "profile": "study", "iterations": 500, "share_power": 1.0}
+    ranking = {"part": "ranking", "members": f"{wide} {deep}", "search_losses": "2.5 3"}
+    rows = [ranking | {"seed": seed} for seed in (0, 1)]
     for rule, sizes, loss in (("search", wide, 1.5), ("random 0", deep, 1.0), ("random 1", wide, 1.5)):
         rows.append({"part": "regret", "seed": 0, "rule": rule, "plan": f"{small} {sizes}", "loss_after": loss})
-    found = search_against_training(pd.DataFrame(rows))
-    assert found.to_dict("list") == {
+    here = pd.DataFrame(rows).assign(**about)
+    found = search_against_training(pd.concat([here, here.assign(data="other", loss_after=9.0)]))
+    assert found[["seed", "sizes", "search_loss", "loss_after"]].to_dict("list") == {
         "seed": [0, 0], "sizes": [wide, deep], "search_loss": [2.5, 3.0], "loss_after": [1.5, 1.0],
     }  # fmt: skip
 
@@ -193,7 +196,6 @@ def test_members_are_matched_with_what_the_search_said_of_them():
 def test_a_table_without_its_growing_half_has_no_finding_yet(tmp_path):
     about = {"data": "emoji", "profile": "study", "iterations": 500, "share_power": 1.0, "seed": 0}
     scores = {"zero_shot_mean": 0.5, "i2t_r1": 0.1, "plasticity": 0.4, "forgetting": 0.2, "validation_mean": 0.5}
-    write_table(tmp_path / "growth.csv", pd.DataFrame([about | scores | {"method": "growclip", "view": "all"}]))
     fixed = about | scores | {"method": "fine-tuning", "growing": False}
     write_table(tmp_path / "continual.csv", pd.DataFrame([fixed]))
     assert not claims.findings(tmp_path) and "fixed large | fine-tuning | 1 | 0.500" in continual_table(tmp_path)
@@ -280,7 +282,7 @@ def test_a_second_profile_in_a_table_is_not_mixed_in(study, tmp_path):
     before = claims.full_table(tmp_path)
     others = [rows.assign(profile="other")]
     if study == "choice":
-        others.append(rows[rows["part"] == "regret"].assign(data="other"))
+        others.append(rows[rows["part"].isin(["regret", "ranking"])].assign(data="other"))
     write_table(tmp_path / f"{study}.csv", pd.concat([rows, *others]))
     assert claims.full_table(tmp_path) == before and before.count("\n") > 2
 
@@ -424,9 +426,9 @@ def table(name: str) -> pd.DataFrame:
     return read_table(ROOT / "results" / name)
 
 
-def told_words() -> str:
-    """results/README.md without its line breaks."""
-    return " ".join((ROOT / "results" / "README.md").read_text(encoding="utf-8").split())
+def told_words(path: str = "results/README.md") -> str:
+    """What a README says, without its line breaks."""
+    return " ".join((ROOT / path).read_text(encoding="utf-8").split())
 
 
 def block(path: str, name: str) -> str:
@@ -463,7 +465,7 @@ def test_readmes_words_on_the_demo_are_those_of_its_report():
     report = json.loads((ROOT / "results" / "demo_report.json").read_text())
     method = ("inherit", "search", "evaluate")
     overhead = sum(entry["phases"].get(name, 0) for entry in report["steps"] for name in method) / report["seconds"]
-    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    readme = told_words("README.md")
     assert f"took {report['seconds']:.0f} s on two cores, {overhead:.0%} of them".replace("%", " %") in readme
     assert report["seconds"] < 300 and overhead < 0.25
 
@@ -512,8 +514,8 @@ def test_what_is_told_of_the_choice_was_measured():
     assert f"{-random.mean:.1f} behind the mean of the others ({random.low:+.1f} to {random.high:+.1f}, und" in words
     found = {f.what: f.found for f in claims.findings(ROOT / "results") if f.claim == "C2"}
     tau = next(d for what, d in found.items() if what.startswith("Kendall's tau"))
-    assert f"{tau.mean / 100:.2f}, {tau.low / 100:.2f} to {tau.high / 100:.2f})" in words
-    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"{tau.mean / 100:.2f}, {tau.low / 100:.2f} to {tau.high / 100:.2f};" in words
+    readme = told_words("README.md")
     assert f"({tau.mean / 100:.2f}, {tau.low / 100:.2f} to {tau.high / 100:.2f}, nine members, five seeds" in readme
     chosen = rows.query("part == 'choice'")
     assert (chosen["image_flops"] == 0).all() and "and never the image side" in words
@@ -529,25 +531,35 @@ def test_what_is_told_of_the_choice_was_measured():
 
 
 def test_what_is_told_of_ties_was_measured():
-    """The member that the search likes best, and the one that its rule for ties takes, against all others."""
+    """The member that a search likes best, and the one that its rule for ties takes, against all others."""
     rows, words = table("choice.csv"), told_words()
-    trained = rows.query("part == 'regret'").assign(sizes=lambda r: r["plan"].str.split().str[-1])
-    cost = trained.set_index("sizes")["train_flops"].to_dict()
-    losses, points, ties = [], [], []
-    for seed, found in search_against_training(rows).groupby("seed"):
-        members = trained[trained["seed"] == seed].drop_duplicates("sizes").set_index("sizes")
-        scores = [Score(read_plan(s)[0], loss, 0.0, cost[s]) for s, loss in found[["sizes", "search_loss"]].to_numpy()]
+    rules = rows.query("part == 'regret'").assign(sizes=lambda r: r["plan"].str.split().str[-1])
+    losses, points, ties, same, trends = [], [], [], {"search": 0, "balanced": 0}, []
+    for seed, members in search_against_training(rows).groupby("seed"):
+        members = members.set_index("sizes")
+        found = zip(members.index, members["search_loss"], members["train_flops"], strict=True)
+        scores = [Score(read_plan(sizes)[0], loss, 0.0, flops) for sizes, loss, flops in found]
         picked = [write_plan((select(scores, tolerance).architecture,)) for tolerance in (0, TOLERANCE)]
         gaps = [members.loc[one] - members.drop(one).mean(numeric_only=True) for one in picked]
         losses.append([gap["loss_after"] for gap in gaps])
         points.append([100 * gap["zero_shot_mean"] for gap in gaps])
-        ties.append((found["search_loss"] <= (1 + TOLERANCE) * found["search_loss"].min()).sum())
-    lowest, taken = np.transpose(losses)
-    assert f"{-lowest.mean():.3f} below the mean of the others and level" in words and (min(ties), max(ties)) == (3, 6)
-    assert f"all five seeds, by {taken.mean():.3f} in the mean" in words and (taken > 0).all() and len(taken) == 5
-    for scores in np.transpose(points):
-        gain = difference(scores)
+        ties.append((members["search_loss"] <= (1 + TOLERANCE) * members["search_loss"].min()).sum())
+        mine = rules[rules["seed"] == seed].set_index("rule")["sizes"]
+        same = {rule: count + (mine[rule] == picked[1]) for rule, count in same.items()}
+        costs = (scipy.stats.kendalltau(members["train_flops"], members[c]) for c in ("search_loss", "loss_after"))
+        trends.append([cost.statistic for cost in costs])
+    for gain, told in zip(map(difference, np.transpose(losses)), ("below", "above"), strict=True):
+        low, high = sorted(map(abs, (gain.low, gain.high)))
+        assert f"{abs(gain.mean):.3f} {told} the mean of the others ({low:.3f} to {high:.3f})" in words
+    for gain in map(difference, np.transpose(points)):
         assert f"({gain.mean:+.1f}, {gain.low:+.1f} to {gain.high:+.1f})" in words
+    assert (min(ties), max(ties)) == (3, 6) and "three to six of the nine tie" in words
+    assert same == {"search": 3, "balanced": 4}
+    assert "the run's own choice on three seeds, the most balanced member on four" in words
+    in_search, trained = np.mean(trends, 0)
+    assert f"tau with cost {in_search:+.2f}) and lower ones after training ({trained:+.2f})" in words
+    spread = search_against_training(rows).groupby("seed")["loss_after"].std().mean()
+    assert f"the nine, trained half as long, by {spread:.3f}." in told_words("README.md")
 
 
 def test_committed_rows_have_their_provenance():

@@ -26,6 +26,7 @@ from growclip_lite.profiles import Profile, typical_config
 from growclip_lite.studies.jobs import Grid, Job, open_stream
 from growclip_lite.studies.measures import Plan, listed, read_plan, write_plan
 from growclip_lite.studies.one_step import growth_row, trained_before
+from growclip_lite.studies.table import first_setting
 
 RANDOM_MEMBERS = 10
 BEFORE = 0.25  # iterations before the hard pairs come, as a share of the profile's
@@ -46,12 +47,12 @@ def member_job(run: Run, source: str, plan: Plan, iterations: tuple[int, ...], a
 
 
 def ranking_job(run: Run, source: str, plan: Plan, iterations: tuple[int, ...]) -> dict:
-    """What a search in the last growth step says about the members: `plan` lists them, best first."""
+    """What a search in the last growth step says about the members, best first."""
     old = copy.deepcopy(trained_along(source, run.profile, run.seed, plan, iterations))  # begin_step teaches it words
     _, _, report = begin_step(run, len(run.stream.train), old, {})
     members = tuple(Architecture.from_dict(entry["architecture"]) for entry in report["ranking"])
     losses = listed(entry["loss"] for entry in report["ranking"])
-    return {"plan": write_plan(members), "search_losses": losses, "train_flops": report["flops"]}
+    return {"members": write_plan(members), "search_losses": losses, "train_flops": report["flops"]}
 
 
 def last_space(grid: Grid, row) -> GrowthSpace:
@@ -108,18 +109,24 @@ def side_job(run: Run, source: str, iterations: int, side: str) -> dict:
     return growth_row(run, old, grow_once(run, 2, old, grown))
 
 
+def last_step(rows: pd.DataFrame) -> pd.DataFrame:
+    """The parts on the last growth step, in the first setting."""
+    return first_setting(rows[rows["part"].isin(["regret", "ranking"])])
+
+
 def search_against_training(rows: pd.DataFrame) -> pd.DataFrame:
-    """By seed and member, where both were measured: the loss that the search found (`search_loss`), and
-    `loss_after` training."""
+    """The rows of trained members, each once, with their `sizes` and the loss that the search found (`search_loss`);
+    those of seeds that have both, in the first setting."""
+    rows = last_step(rows)
     scores = [
         (row.seed, sizes, float(loss))
         for row in rows[rows["part"] == "ranking"].itertuples()
-        for sizes, loss in zip(row.plan.split(), str(row.search_losses).split(), strict=True)
+        for sizes, loss in zip(row.members.split(), str(row.search_losses).split(), strict=True)
     ]
     members = rows[rows["part"] == "regret"]
     members = members.assign(sizes=members["plan"].str.split().str[-1]).drop_duplicates(["seed", "sizes"])
-    trained = members[["seed", "sizes", "loss_after"]]
-    return pd.DataFrame(scores, columns=["seed", "sizes", "search_loss"]).merge(trained, on=["seed", "sizes"])
+    scores = pd.DataFrame(scores, columns=["seed", "sizes", "search_loss"])
+    return members.merge(scores, on=["seed", "sizes"], validate="one_to_one")
 
 
 def jobs(grid: Grid, grown_rows: pd.DataFrame) -> list[Job]:

@@ -18,7 +18,7 @@ from scipy.stats import kendalltau
 
 from growclip_lite.markdown import markdown_table
 from growclip_lite.profiles import PROFILES
-from growclip_lite.studies.choice import search_against_training
+from growclip_lite.studies.choice import last_step, search_against_training
 from growclip_lite.studies.statistics import FEWEST_SEEDS, Difference, difference, holm, paired, verdict
 from growclip_lite.studies.table import SETTING, TIMETABLE, first_setting, rows_of
 
@@ -85,6 +85,12 @@ def place(setting: dict[str, object]) -> str:
     return f"{setting['data']}, {name}{'' if own else f' with {iterations:,} iterations'}, {share}"
 
 
+def by_place(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The rows of every setting, with its words."""
+    for keys, part in rows.groupby(SETTING, sort=False) if len(rows) else []:
+        yield place(dict(zip(SETTING, keys, strict=True))), part
+
+
 def on_growing(folder: Path) -> Iterator[Finding]:
     """C1, C6 and C7: growing against fixed architectures, from scratch, and other growers."""
     for setting in settings(folder):
@@ -119,8 +125,7 @@ def on_search(folder: Path) -> Iterator[Finding]:
     if not len(rows):
         return
     rows = first_setting(rows, TIMETABLE)  # its hard streams are part of the study
-    last_step = first_setting(rows[rows["part"].isin(["regret", "ranking"])])
-    members = last_step[last_step["part"] == "regret"]
+    members = last_step(rows[rows["part"] == "regret"])
     if len(members):
         chosen, others = members[members["rule"] == "search"], members[members["rule"] != "search"]
         random = others[others["rule"].str.startswith("random")]
@@ -139,10 +144,11 @@ def on_search(folder: Path) -> Iterator[Finding]:
         )
         taus = [
             kendalltau(part["search_loss"], part["loss_after"]).statistic
-            for _, part in search_against_training(last_step).groupby("seed")
+            for _, part in search_against_training(rows).groupby("seed")
         ]
-        what = "Kendall's tau of the search's losses with those after training, all members, x 100"
-        yield Finding("C2", where, what, equal, difference(100 * np.array(taus)), "choice")
+        what = "Kendall's tau of the search's losses with those after training, members trained, x 100"
+        taus = 100 * np.array(taus)
+        yield Finding("C2", where, what, equal, difference(taus[~np.isnan(taus)]), "choice")
     chosen = rows[rows["part"] == "choice"]
     if len(chosen):
         share = chosen.assign(share=(chosen["text_flops"] - chosen["image_flops"]) / chosen["added_flops"])
@@ -209,14 +215,13 @@ def on_momentum(folder: Path) -> Iterator[Finding]:
 def on_continual(folder: Path) -> Iterator[Finding]:
     """C1, on new pairs only: growing against a fixed architecture, each with the continual-learning method that it goes
     best with. ZSCL is left out like replay: its reference pairs are old ones."""
-    for setting in settings(folder):
-        rows = read(folder, "continual", **setting)
-        rows = rows[~rows["method"].isin(["replay", "ZSCL"])] if len(rows) else rows
-        if len(rows) and rows["growing"].nunique() == 2:
-            both = (best(rows[rows["growing"] == growing], "method") for growing in (False, True))
-            (fixed_name, fixed), (grown_name, grown) = both
+    for where, rows in by_place(read(folder, "continual")):
+        new_only = rows[~rows["method"].isin(["replay", "ZSCL"])]
+        sides = [new_only[new_only["growing"] == growing] for growing in (False, True)]
+        if all(map(len, sides)):
+            (fixed_name, fixed), (grown_name, grown) = (best(side, "method") for side in sides)
             what = f"growing ({grown_name}) - fixed large ({fixed_name}), new pairs only"
-            yield Finding("C1", place(setting), what, "iterations", paired(grown, fixed, ZERO_SHOT), "continual")
+            yield Finding("C1", where, what, "iterations", paired(grown, fixed, ZERO_SHOT), "continual")
 
 
 def findings(folder: Path) -> list[Finding]:
@@ -284,13 +289,11 @@ def scores_table(folder: Path) -> str:
 
 def continual_table(folder: Path) -> str:
     """Study 7: means and deviations over seeds, a line per method, without growing and with it."""
-    lines, every = [], read(folder, "continual")
-    by = [*SETTING, "growing", "method"]
-    for keys, rows in every.groupby(by, sort=False) if len(every) else []:
-        setting = dict(zip(by, keys, strict=True))
-        growing, method = setting.pop("growing"), setting.pop("method")
-        scores = [mean_and_deviation(rows[column]) for column in (ZERO_SHOT, "plasticity", "forgetting", RECALL)]
-        lines.append([place(setting), "growing" if growing else "fixed large", method, len(rows), *scores])
+    lines = []
+    for where, rows in by_place(read(folder, "continual")):
+        for (growing, method), part in rows.groupby(["growing", "method"], sort=False):
+            scores = [mean_and_deviation(part[column]) for column in (ZERO_SHOT, "plasticity", "forgetting", RECALL)]
+            lines.append([where, "growing" if growing else "fixed large", method, len(part), *scores])
     head = (
         "data, profile, iterations | architecture | method | seeds | mean zero-shot | plasticity | forgetting "
         "| image-to-text R@1"

@@ -11,7 +11,7 @@ import pandas as pd
 
 from growclip_lite.architecture import HEAD_SIZE
 from growclip_lite.plots import GREY, PALETTE, plt
-from growclip_lite.studies.choice import search_against_training
+from growclip_lite.studies.choice import last_step, search_against_training
 from growclip_lite.studies.measures import read_plan
 from growclip_lite.studies.statistics import Difference, difference, paired
 from growclip_lite.studies.table import SETTING, TIMETABLE, first_setting, read_table
@@ -192,13 +192,25 @@ def sharing_figure(rows: pd.DataFrame, path: Path) -> None:
     write(figure, path)
 
 
+def draw_search_against_training(axes, members: pd.DataFrame) -> None:
+    """Losses after training over those in the search (`choice.search_against_training`), a colour per seed."""
+    for number, (seed, part) in enumerate(members.groupby("seed")):
+        colour, marker = PALETTE[number % len(PALETTE)], "osD^v"[number % 5]
+        centred = part[["search_loss", "loss_after"]] - part[["search_loss", "loss_after"]].mean()
+        axes.scatter(*centred.to_numpy().T, color=colour, marker=marker, label=f"seed {seed}")
+    tidy(
+        axes,
+        xlabel="loss in the search, above its mean over members",
+        ylabel="loss at the end of the step, above its mean",
+    )
+
+
 def choice_figure(rows: pd.DataFrame, path: Path) -> None:
     """The choice among all members trained, how the search ranks them, and where two hard streams make the architecture
     grow."""
     rows = first_setting(rows, TIMETABLE)  # its hard streams are part of the study
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(18, 4.6), gridspec_kw={"wspace": 0.25})
-    last_step = first_setting(rows[rows["part"].isin(["regret", "ranking"])])
-    members = last_step[last_step["part"] == "regret"]
+    members = last_step(rows[rows["part"] == "regret"])
     styles = {"search": ("D", PALETTE[4], 90), "balanced": ("s", PALETTE[0], 60), "widest": ("^", PALETTE[2], 70)}
     for rule, part in members.groupby(members["rule"].where(~members["rule"].str.startswith("random"), "random")):
         marker, colour, size = styles.get(rule, ("o", "#bbbbbb", 28))
@@ -218,16 +230,8 @@ def choice_figure(rows: pd.DataFrame, path: Path) -> None:
         title="members of the growth space, trained alone",
     )
     left.set_xticks(sorted(members["seed"].unique()))
-    for number, (seed, part) in enumerate(search_against_training(last_step).groupby("seed")):
-        colour, marker = PALETTE[number % len(PALETTE)], "osD^v"[number % 5]
-        centred = part[["search_loss", "loss_after"]] - part[["search_loss", "loss_after"]].mean()
-        middle.scatter(*centred.to_numpy().T, color=colour, marker=marker, label=f"seed {seed}")
-    tidy(
-        middle,
-        xlabel="loss in the search, above its mean over members",
-        ylabel="loss at the end of the step, above its mean",
-        title="does the search rank them?",
-    )
+    draw_search_against_training(middle, search_against_training(rows))
+    middle.set_title("does the search rank them?")
     chosen = rows[rows["part"] == "choice"]
     chosen = chosen.assign(shared_flops=chosen["added_flops"] - chosen["image_flops"] - chosen["text_flops"])
     for number, (_, part) in enumerate(chosen.groupby("data")):
@@ -273,8 +277,8 @@ def continual_figure(rows: pd.DataFrame, path: Path) -> None:
     right.set_yticks(-np.arange(len(methods)), methods)
     tidy(right, xlabel="final mean zero-shot accuracy")
     right.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
-    where = rows["data"].iloc[0]
-    figure.suptitle(f"Training on new pairs only (all but replay), {where}, {rows['seed'].nunique()} seeds", y=0.98)
+    about = f"{rows['data'].iloc[0]}, up to {rows['seed'].nunique()} seeds"
+    figure.suptitle(f"New pairs only (but replay, and ZSCL's reference), {about}", y=0.98)
     write(figure, path)
 
 

@@ -295,7 +295,8 @@ show(
 # **Takeaway:** read down a column: its highest entry minus its last one is what was forgotten. This run
 # replays the old pairs.
 #
-# Methods that see new pairs only are the harder case (study 7):
+# Methods that see new pairs only are the harder case (study 7). It runs on emoji, whose growth steps bring new ones
+# alone; in scenes new pairs show old concepts, too, and there is little to forget.
 
 # %%
 continual = claims.read_first(results, "continual")
