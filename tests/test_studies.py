@@ -562,6 +562,32 @@ def test_what_is_told_of_ties_was_measured():
     assert f"the nine, trained half as long, by {spread:.3f}." in told_words("README.md")
 
 
+def test_what_is_told_of_new_pairs_only_was_measured():
+    words, rows = told_words(), table("continual.csv")
+    emoji = rows.query("data == 'emoji'")
+    fixed = emoji[~emoji["growing"]].groupby("method")[["zero_shot_mean", "plasticity", "forgetting"]].mean()
+    tuned, replay, lwf = (fixed.loc[name] for name in ("fine-tuning", "replay", "LwF"))
+    assert f"zero-shot mean of {tuned.zero_shot_mean:.2f} and replay at {replay.zero_shot_mean:.2f}" in words
+    assert f"ends at {lwf.zero_shot_mean:.2f}: it learns" in words and f"loses {lwf.forgetting:.2f} of" in words
+    assert f"(plasticity {lwf.plasticity:.2f} against {replay.plasticity:.2f})" in words
+    assert f"of the new, either ({tuned.plasticity:.2f})" in words
+    means = emoji.groupby(["method", "growing"])["zero_shot_mean"].mean().unstack()
+    assert (means[True] > means[False]).all() and "Growing has the higher mean with every method" in words
+    differences = {
+        "LwF": "{:.1f} points ahead",
+        "replay": "level ({:+.1f}",
+        "fine-tuning": "by {:.1f} points with fine-tuning",
+    }
+    for method, told in differences.items():
+        mine = emoji[emoji["method"] == method]
+        gain = paired(mine[mine["growing"]], mine[~mine["growing"]], "zero_shot_mean")
+        assert told.format(gain.mean) in words and f"{gain.low:+.1f} to {gain.high:+.1f}" in words and gain.seeds == 5
+    found = next(f for f in claims.findings(ROOT / "results") if f.study == "continual")
+    assert found.what == "growing (LwF) - fixed large (LwF), new pairs only" and "emoji" in found.data
+    scenes = rows.query("data == 'scenes'")
+    assert len(scenes) == 6 and f"on one seed forget at most {scenes['forgetting'].max():.4f}" in words
+
+
 def test_committed_rows_have_their_provenance():
     for path in (ROOT / "results").glob("*.csv"):
         rows = table(path.name)

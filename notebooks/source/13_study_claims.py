@@ -311,6 +311,11 @@ else:
         print(f"{method:18} {kind:8} forgets {part['forgetting'].mean():+.3f}, {len(part)} seed(s)")
 
 # %% [markdown]
+# **Takeaway:** read both axes. Of the methods on new pairs only, weight averaging forgets least, and has learnt least
+# that it could forget; LwF and MulKI learn every step's new emoji best and lose most. Replay alone has both, and needs
+# the old pairs for it.
+
+# %% [markdown]
 # ## Measure it yourself
 #
 # With `recompute = True`, this cell trains three rows of seed 0 of the growth study anew, at the profile above, into
