@@ -27,7 +27,7 @@ from growclip_lite.profiles import get_profile, typical_config
 from growclip_lite.search import TOLERANCE, Score, select
 from growclip_lite.studies import capacity, claims, growers, growing, jobs
 from growclip_lite.studies import run as running
-from growclip_lite.studies.choice import search_against_training
+from growclip_lite.studies.choice import last_step, search_against_training
 from growclip_lite.studies.claims import (
     continual_table,
     full_table,
@@ -175,7 +175,7 @@ def test_the_study_of_choice_runs_on_its_own_streams(tiny_world, tmp_path):
     }
     regret = rows[rows["part"] == "regret"]
     assert {"search", "balanced", "widest", "random 0"} <= set(regret["rule"]) and regret["loss_after"].notna().all()
-    both = search_against_training(rows)
+    both = search_against_training(last_step(rows))
     assert set(both["loss_after"]) == set(regret["loss_after"]) and both["search_loss"].gt(0).all()
 
 
@@ -187,7 +187,7 @@ def test_members_are_matched_with_what_the_search_said_of_them():
     for rule, sizes, loss in (("search", wide, 1.5), ("random 0", deep, 1.0), ("random 1", wide, 1.5)):
         rows.append({"part": "regret", "seed": 0, "rule": rule, "plan": f"{small} {sizes}", "loss_after": loss})
     here = pd.DataFrame(rows).assign(**about)
-    found = search_against_training(pd.concat([here, here.assign(data="other", loss_after=9.0)]))
+    found = search_against_training(last_step(pd.concat([here, here.assign(data="other", loss_after=9.0)])))
     assert found[["seed", "sizes", "search_loss", "loss_after"]].to_dict("list") == {
         "seed": [0, 0], "sizes": [wide, deep], "search_loss": [2.5, 3.0], "loss_after": [1.5, 1.0],
     }  # fmt: skip
@@ -535,7 +535,8 @@ def test_what_is_told_of_ties_was_measured():
     rows, words = table("choice.csv"), told_words()
     rules = rows.query("part == 'regret'").assign(sizes=lambda r: r["plan"].str.split().str[-1])
     losses, points, ties, same, trends = [], [], [], {"search": 0, "balanced": 0}, []
-    for seed, members in search_against_training(rows).groupby("seed"):
+    every = search_against_training(last_step(rows))
+    for seed, members in every.groupby("seed"):
         members = members.set_index("sizes")
         found = zip(members.index, members["search_loss"], members["train_flops"], strict=True)
         scores = [Score(read_plan(sizes)[0], loss, 0.0, flops) for sizes, loss, flops in found]
@@ -548,9 +549,11 @@ def test_what_is_told_of_ties_was_measured():
         same = {rule: count + (mine[rule] == picked[1]) for rule, count in same.items()}
         costs = (scipy.stats.kendalltau(members["train_flops"], members[c]) for c in ("search_loss", "loss_after"))
         trends.append([cost.statistic for cost in costs])
-    for gain, told in zip(map(difference, np.transpose(losses)), ("below", "above"), strict=True):
-        low, high = sorted(map(abs, (gain.low, gain.high)))
-        assert f"{abs(gain.mean):.3f} {told} the mean of the others ({low:.3f} to {high:.3f})" in words
+    lowest, taken = np.transpose(losses)
+    for gain, told in ((difference(-lowest), "below"), (difference(taken), "above")):
+        assert f"{gain.mean:.3f} {told} the mean of the others ({gain.low:.3f} to {gain.high:.3f})" in words
+    readme = told_words("README.md")
+    assert f"ended {(taken - lowest).mean():.2f} worse in loss than the one of the lowest" in readme
     for gain in map(difference, np.transpose(points)):
         assert f"({gain.mean:+.1f}, {gain.low:+.1f} to {gain.high:+.1f})" in words
     assert (min(ties), max(ties)) == (3, 6) and "three to six of the nine tie" in words
@@ -558,8 +561,8 @@ def test_what_is_told_of_ties_was_measured():
     assert "the run's own choice on three seeds, the most balanced member on four" in words
     in_search, trained = np.mean(trends, 0)
     assert f"tau with cost {in_search:+.2f}) and lower ones after training ({trained:+.2f})" in words
-    spread = search_against_training(rows).groupby("seed")["loss_after"].std().mean()
-    assert f"the nine, trained half as long, by {spread:.3f}." in told_words("README.md")
+    spread = every.groupby("seed")["loss_after"].std().mean()
+    assert f"the nine, trained half as long, by {spread:.3f}," in readme
 
 
 def test_what_is_told_of_new_pairs_only_was_measured():
@@ -568,20 +571,31 @@ def test_what_is_told_of_new_pairs_only_was_measured():
     fixed = emoji[~emoji["growing"]].groupby("method")[["zero_shot_mean", "plasticity", "forgetting"]].mean()
     tuned, replay, lwf = (fixed.loc[name] for name in ("fine-tuning", "replay", "LwF"))
     assert f"zero-shot mean of {tuned.zero_shot_mean:.2f} and replay at {replay.zero_shot_mean:.2f}" in words
-    assert f"ends at {lwf.zero_shot_mean:.2f}: it learns" in words and f"loses {lwf.forgetting:.2f} of" in words
+    zscl_mean = fixed.loc["ZSCL"].zero_shot_mean
+    assert f"ends at {lwf.zero_shot_mean:.2f} (ZSCL, with its old pairs, at {zscl_mean:.2f}): it learns more" in words
     assert f"(plasticity {lwf.plasticity:.2f} against {replay.plasticity:.2f})" in words
+    assert lwf.plasticity > replay.plasticity and f"came earlier drops by {lwf.forgetting:.2f}." in words
     assert f"of the new, either ({tuned.plasticity:.2f})" in words
+    two = emoji[~emoji["growing"] & emoji["seed"].isin([0, 1])].groupby("method")["plasticity"].mean()
+    assert (
+        f"({two['infinite schedule']:.2f} on the two seeds on which fine-tuning has {two['fine-tuning']:.2f})" in words
+    )
+    spent = emoji.groupby("growing")["train_flops"].mean() / 1e12
+    assert f"{spent[True]:.1f} against {spent[False]:.1f} TFLOPs" in words
+    searches = table("growth.csv").query("data == 'emoji' and method == 'growclip'")["search_flops"].mean() / 1e12
+    assert f"took {searches:.1f} more" in words
     means = emoji.groupby(["method", "growing"])["zero_shot_mean"].mean().unstack()
     assert (means[True] > means[False]).all() and "Growing has the higher mean with every method" in words
+    assert (emoji.groupby("method")["seed"].nunique() == 2).sum() == 3 and "three of which have two seeds" in words
     differences = {
-        "LwF": "{:.1f} points ahead",
-        "replay": "level ({:+.1f}",
-        "fine-tuning": "by {:.1f} points with fine-tuning",
+        "LwF": "{0:.1f} points ahead of the fixed large architecture with LwF ({1:+.1f} to {2:+.1f}, undecided)",
+        "replay": "level ({0:+.1f}, {1:+.1f} to {2:+.1f})",
+        "fine-tuning": "with fine-tuning by {0:.1f} points ({1:+.1f} to {2:+.1f}, not",
     }
     for method, told in differences.items():
         mine = emoji[emoji["method"] == method]
         gain = paired(mine[mine["growing"]], mine[~mine["growing"]], "zero_shot_mean")
-        assert told.format(gain.mean) in words and f"{gain.low:+.1f} to {gain.high:+.1f}" in words and gain.seeds == 5
+        assert told.format(gain.mean, gain.low, gain.high) in words and gain.seeds == 5
     found = next(f for f in claims.findings(ROOT / "results") if f.study == "continual")
     assert found.what == "growing (LwF) - fixed large (LwF), new pairs only" and "emoji" in found.data
     scenes = rows.query("data == 'scenes'")

@@ -115,9 +115,8 @@ def last_step(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def search_against_training(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of trained members, each once, with their `sizes` and the loss that the search found (`search_loss`);
-    those of seeds that have both, in the first setting."""
-    rows = last_step(rows)
+    """Of `last_step` rows: the trained members, each once, with their `sizes` and the loss that the search found
+    (`search_loss`); seeds that have both."""
     scores = [
         (row.seed, sizes, float(loss))
         for row in rows[rows["part"] == "ranking"].itertuples()

@@ -125,7 +125,8 @@ def on_search(folder: Path) -> Iterator[Finding]:
     if not len(rows):
         return
     rows = first_setting(rows, TIMETABLE)  # its hard streams are part of the study
-    members = last_step(rows[rows["part"] == "regret"])
+    here = last_step(rows)
+    members = here[here["part"] == "regret"]
     if len(members):
         chosen, others = members[members["rule"] == "search"], members[members["rule"] != "search"]
         random = others[others["rule"].str.startswith("random")]
@@ -144,11 +145,11 @@ def on_search(folder: Path) -> Iterator[Finding]:
         )
         taus = [
             kendalltau(part["search_loss"], part["loss_after"]).statistic
-            for _, part in search_against_training(rows).groupby("seed")
+            for _, part in search_against_training(here).groupby("seed")
+            if len(part) > 1
         ]
         what = "Kendall's tau of the search's losses with those after training, members trained, x 100"
-        taus = 100 * np.array(taus)
-        yield Finding("C2", where, what, equal, difference(taus[~np.isnan(taus)]), "choice")
+        yield Finding("C2", where, what, equal, difference(100 * np.array(taus)), "choice")
     chosen = rows[rows["part"] == "choice"]
     if len(chosen):
         share = chosen.assign(share=(chosen["text_flops"] - chosen["image_flops"]) / chosen["added_flops"])

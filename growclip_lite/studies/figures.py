@@ -210,7 +210,8 @@ def choice_figure(rows: pd.DataFrame, path: Path) -> None:
     grow."""
     rows = first_setting(rows, TIMETABLE)  # its hard streams are part of the study
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(18, 4.6), gridspec_kw={"wspace": 0.25})
-    members = last_step(rows[rows["part"] == "regret"])
+    here = last_step(rows)
+    members = here[here["part"] == "regret"]
     styles = {"search": ("D", PALETTE[4], 90), "balanced": ("s", PALETTE[0], 60), "widest": ("^", PALETTE[2], 70)}
     for rule, part in members.groupby(members["rule"].where(~members["rule"].str.startswith("random"), "random")):
         marker, colour, size = styles.get(rule, ("o", "#bbbbbb", 28))
@@ -230,7 +231,7 @@ def choice_figure(rows: pd.DataFrame, path: Path) -> None:
         title="members of the growth space, trained alone",
     )
     left.set_xticks(sorted(members["seed"].unique()))
-    draw_search_against_training(middle, search_against_training(rows))
+    draw_search_against_training(middle, search_against_training(here))
     middle.set_title("does the search rank them?")
     chosen = rows[rows["part"] == "choice"]
     chosen = chosen.assign(shared_flops=chosen["added_flops"] - chosen["image_flops"] - chosen["text_flops"])

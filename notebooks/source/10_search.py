@@ -36,7 +36,7 @@ from growclip_lite.losses import contrastive_loss
 from growclip_lite.model import Block
 from growclip_lite.profiles import get_profile
 from growclip_lite.search import extract, run_member, score, scoring_batches, search, train_supernet
-from growclip_lite.studies.choice import search_against_training
+from growclip_lite.studies.choice import last_step, search_against_training
 from growclip_lite.studies.figures import draw_search_against_training
 from growclip_lite.studies.table import read_table
 from growclip_lite.train import batch_order, cost_of, fit, make_optimizers, rate_factor, update
@@ -367,7 +367,8 @@ show(
 # Study 6 trained all nine of one, whose costs differ by a fifth, on five seeds (profile `study`, 500 iterations):
 
 # %% tags=["nbval-check-output"]
-members = search_against_training(read_table(root() / "results" / "choice.csv"))
+rows_of_study = last_step(read_table(root() / "results" / "choice.csv"))
+members = search_against_training(rows_of_study)
 for number, rows in members.groupby("seed"):
     tau = kendalltau(rows["search_loss"], rows["loss_after"]).statistic
     costs = rows["train_flops"]
