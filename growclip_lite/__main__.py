@@ -18,6 +18,7 @@ SOURCES = "scenes, emoji, a folder with captions.csv, or tar shards such as 'sha
 def run_grow(args: argparse.Namespace) -> None:
     from growclip_lite import grow, load_stream
     from growclip_lite.card import write_card
+    from growclip_lite.checkpoint import write_atomically
     from growclip_lite.plots import plot_growth
     from growclip_lite.report import check_folder
 
@@ -25,7 +26,7 @@ def run_grow(args: argparse.Namespace) -> None:
     check_folder(out, args.resume)  # before the data are read, which may take a while
     stream = load_stream(args.data, args.profile, args.seed)
     report = grow(stream, profile_of(args), out, seed=args.seed, resume=args.resume)
-    plot_growth(report, out / "growth.png")
+    write_atomically(out / "growth.png", lambda partial: plot_growth(report, partial))
     for entry in report["steps"]:
         write_card(out / f"step_{entry['step']}", report)
     print(growth_table(report))
@@ -176,8 +177,11 @@ def run_claims(args: argparse.Namespace) -> None:
     folder = Path(args.results)
     if not any(folder.glob("*.csv")):
         raise InputError(f"There is no table in {folder}; run a study first, or give the folder of its results.")
-    parts = (claims.short_table, claims.full_table, claims.scores_table, claims.continual_table)
-    print("\n\n".join(make(folder) for make in (*parts, claims.tried_table, claims.main_table)))
+    tables = (
+        claims.short_table, claims.full_table, claims.scores_table,
+        claims.continual_table, claims.tried_table, claims.main_table,
+    )  # fmt: skip
+    print("\n\n".join(table(folder) for table in tables))
 
 
 def run_reproduce(args: argparse.Namespace) -> None:

@@ -171,7 +171,14 @@ def read_about(path: Path) -> dict | None:
             about = json.loads((file.metadata() or {}).get("about", "{}"))
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{path} is damaged ({error}); delete it to train this growth step again.") from error
-    check_schema(about, path)
+    whole = isinstance(about, dict)
+    if whole:
+        check_schema(about, path)
+        whole = {"step", "iteration", "records"} <= about.keys()
+    if not whole:
+        raise InputError(
+            f"{path} is damaged (its description is not whole); delete it to train this growth step again."
+        )
     return about
 
 

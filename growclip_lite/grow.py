@@ -223,10 +223,10 @@ def resume_step(run: Run, about: dict) -> tuple[GrowCLIP, TrainingSet, dict | No
 
 
 def check_stream(stream: Stream) -> None:
-    """Raises `InputError` where the first search would have nothing to score members on."""
-    if len(stream.train) > 1 and not any(len(part) for part in stream.validation[:2]):
+    """Raises `InputError` where the first search could not tell members apart: of one pair the loss is always 0."""
+    if len(stream.train) > 1 and sum(len(part) for part in stream.validation[:2]) < 2:
         raise InputError(
-            f"{stream.name} has no validation pair in growth steps 1 and 2, but the search needs some; "
+            f"{stream.name} has fewer than two validation pairs in growth steps 1 and 2, but the search needs some; "
             "give a few of their pairs the split val."
         )
 

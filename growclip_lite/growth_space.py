@@ -36,12 +36,13 @@ class GrowthSpace:
         """The space when the data have grown by `data_ratio` = |D_t| / |D_{t-1}|.
 
         Our reading: budget = FLOPs(base) * data_ratio ** power, of whose increase a member spends at
-        least half; one unit of reach per doubling of the data. Where the increase is too small for
-        any growth, the base itself is the only member.
+        least half; one unit of reach per doubling of the data, at most 4 (listing the members takes
+        seconds then, and minutes with more). Where the increase is too small for any growth, the base
+        itself is the only member.
         """
         cost = forward_flops(base, config)
         budget = cost * data_ratio**power
-        reach = max(1, round(math.log2(data_ratio)))
+        reach = min(max(1, round(math.log2(data_ratio))), 4)
         space = cls(base, reach, (cost + budget) / 2, budget, config)
         return space if space.members else cls(base, reach, cost, cost, config)
 

@@ -77,7 +77,7 @@ SMOKE = replace(
 
 GPU = replace(
     LAPTOP, name="gpu", image_size=64, embed_dim=256, growth_steps=5,
-    scene_pairs=(30_000, 80_000, 200_000, 500_000, 1_000_000), kinds=2_000,
+    scene_pairs=(30_000, 100_000, 300_000, 800_000, 2_000_000), kinds=2_000,  # 25 GB of pictures
     start=Architecture(2, 4, 2, 4, 1, 4), iterations=20_000, batch_size=1_024, scoring_pairs=2_048,
 )  # fmt: skip
 

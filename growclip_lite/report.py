@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from growclip_lite.grow import Run
 
 # Of report.json, what a run is resumed by, and its checkpoints are found by.
-REQUIRED = {"data", "data_digest", "profile", "seed", "settings", "versions", "steps"}
+REQUIRED = {
+    "data": str, "data_digest": str, "profile": str, "seed": int, "settings": dict, "versions": dict, "steps": list,
+}  # fmt: skip
 
 
 def versions(precision: torch.dtype | None = None) -> dict[str, str]:
@@ -45,11 +47,13 @@ def data_digest(stream: Stream) -> str:
 
 
 def read_report(path: Path) -> dict:
-    """A run's report.json. Raises `InputError` where there is none, or not all of it."""
+    """A run's report.json. Raises `InputError` where there is none, or not all of it in its form."""
     report = read_json(path)
     check_schema(report, path)
-    if missing := sorted(REQUIRED - report.keys()):
+    if missing := sorted(REQUIRED.keys() - report.keys()):
         raise InputError(f"{path} lacks {', '.join(missing)}; please restore it or run again.")
+    if wrong := sorted(name for name, kind in REQUIRED.items() if not isinstance(report[name], kind)):
+        raise InputError(f"{path} does not give {', '.join(wrong)} in its form; please restore it or run again.")
     if "precision" not in report["versions"]:
         raise InputError(f"{path} does not tell the precision of its run; please restore it or run again.")
     return report

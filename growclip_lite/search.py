@@ -35,13 +35,13 @@ from growclip_lite.train import (
     update,
 )  # fmt: skip
 
-TOLERANCE = 0.02  # trainings of one and the same member deviate by 1.6 % (results/bench_search.csv)
+TOLERANCE = 0.02  # members trained to the end deviate by 1.6 % from one training to the next (results/bench_search.csv)
 
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """`train` are the supernet's settings; every iteration trains the largest, the smallest and
-    `random_members` further members. At most `evaluations` members are scored, on `scoring_pairs`."""
+    """`train` are the supernet's settings; every iteration trains the whole supernet, the base and
+    `random_members` members. At most `evaluations` members are scored, on `scoring_pairs`."""
 
     train: TrainConfig
     random_members: int
@@ -98,7 +98,8 @@ def extract(supernet: GrowCLIP, architecture: Architecture) -> GrowCLIP:
 
 
 def sandwich(space: GrowthSpace, random_members: int, rng: np.random.Generator) -> list[Architecture]:
-    """Largest, smallest and random members, to be trained on one batch."""
+    """The whole supernet, the base and random members, to be trained on one batch. Our reading of the sandwich
+    rule: the first two hold all members between them, but are dearer and cheaper than any of these."""
     return [space.largest, space.base, *(space.sample(rng) for _ in range(random_members))]
 
 
@@ -181,9 +182,10 @@ def unevenness(architecture: Architecture) -> int:
 def select(scores: list[Score], tolerance: float = TOLERANCE) -> Score:
     """Among the members within `tolerance` of the lowest loss (relative) the most even one, then the cheapest.
 
-    Our reading of a tie: two trainings of one and the same member end that far apart. Without it the
-    loss after so brief a training always picks what learns fastest, text width, step after step.
-    That even growth is the best guess otherwise is the finding of EfficientNet (Tan and Le, ICML 2019).
+    Our reading of a tie: two complete trainings of one and the same member end that far apart (how far
+    two searches do was not measured). Without it the loss after so brief a training always picks what
+    learns fastest, text width, step after step. That even growth is the best guess otherwise is the
+    finding of EfficientNet (Tan and Le, ICML 2019).
     """
     best = min(s.loss for s in scores)
     ties = [s for s in scores if s.loss <= best * (1 + tolerance)]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 from tiny import files_of, tiny_model, weights_equal
 
 from growclip_lite import Architecture, GrowCLIP
@@ -238,9 +238,10 @@ def test_tensors_are_checked_by_name_shape_and_type():
 def test_no_state_is_none_and_a_broken_one_is_an_error(tmp_path: Path):
     path = tmp_path / "training.safetensors"
     assert read_about(path) is None
-    path.write_bytes(b"garbage")
-    with pytest.raises(InputError, match="is damaged .*delete it"):
-        read_about(path)
+    for broken in (b"garbage", *(save({}, metadata={"about": about}) for about in ("[]", '{"schema": 1, "step": 1}'))):
+        path.write_bytes(broken)
+        with pytest.raises(InputError, match="is damaged .*delete it"):
+            read_about(path)
 
 
 def test_a_state_of_another_model_is_refused(tmp_path: Path):

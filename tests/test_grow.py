@@ -432,22 +432,30 @@ def test_a_run_killed_at_its_first_report_starts_anew(tmp_path: Path):
     assert len(report["steps"]) == 1 and not list(tmp_path.glob(".*"))
 
 
-@pytest.mark.parametrize("lacking", ["settings", "precision"])
-def test_a_report_that_lacks_something_is_refused(tiny_run, tmp_path: Path, lacking: str):
+@pytest.mark.parametrize(
+    "damage, named",
+    [
+        (lambda report: report.pop("settings"), "settings"),
+        (lambda report: report["versions"].pop("precision"), "precision"),
+        (lambda report: report.update(steps={"1": 0.5}, versions=None), "steps, versions"),
+    ],
+)
+def test_a_damaged_report_is_refused(tiny_run, tmp_path: Path, damage, named: str):
     report = json.loads((tiny_run[1] / "report.json").read_text())
-    (report["versions"] if lacking == "precision" else report).pop(lacking)
+    damage(report)
     (tmp_path / "report.json").write_text(json.dumps(report))
     before = files_of(tmp_path)
-    with pytest.raises(InputError, match=f"report.json .*{lacking}"):
+    with pytest.raises(InputError, match=f"report.json .*{named}"):
         grow_function(tiny_stream(), tiny_profile(), tmp_path, seed=SEED, resume=True)
     assert files_of(tmp_path) == before
 
 
-def test_growth_steps_without_any_validation_pair_are_refused(tmp_path: Path):
+@pytest.mark.parametrize("pairs", [0, 1])
+def test_growth_steps_with_too_few_validation_pairs_are_refused(tmp_path: Path, pairs: int):
     stream = tiny_stream()
-    for step in (0, 1):
-        stream.validation[step] = Pairs(stream.validation[step].images[:0], [])
-    with pytest.raises(InputError, match="no validation pair"):
+    stream.validation[0] = Pairs(stream.validation[0].images[:0], [])
+    stream.validation[1] = Pairs(stream.validation[1].images[:pairs], stream.validation[1].captions[:pairs])
+    with pytest.raises(InputError, match="fewer than two validation pairs"):
         grow_function(stream, tiny_profile(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

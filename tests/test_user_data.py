@@ -438,8 +438,9 @@ def test_bad_samples_are_skipped_and_listed(tmp_path: Path):
     samples["0005"] = {"txt": b"no picture"}
     samples["0006"]["json"] = b"{"
     samples["0007"]["txt"] = b"\xff"
+    samples["0008"]["json"] = b'{"a":' + b"[" * 100_000
     stream = load_shards(str(make_shard(tmp_path / "a.tar", samples)), SIZE, 2, seed=0)
-    assert sorted(line.split(" in a.tar: ")[0] for line in stream.skipped) == [f"{i:04d}" for i in range(3, 8)]
+    assert sorted(line.split(" in a.tar: ")[0] for line in stream.skipped) == [f"{i:04d}" for i in range(3, 9)]
 
 
 @pytest.mark.parametrize(

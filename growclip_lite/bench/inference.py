@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 
 from growclip_lite.architecture import Architecture, ModelConfig
-from growclip_lite.bench.rivals import amp, open_clip_model, transformers_model, with_end_token
-from growclip_lite.bench.throughput import LOW, OUR_NAME, Setting, in_low_precision
+from growclip_lite.bench.rivals import PRECISIONS, amp, open_clip_model, transformers_model, with_end_token
+from growclip_lite.bench.throughput import OUR_NAME, Setting, in_low_precision
 from growclip_lite.bench.timing import rows_in_turns
 from growclip_lite.checkpoint import save_model
 from growclip_lite.data.stream import Stream
@@ -50,17 +50,12 @@ def encoders(setting: Setting, side: str) -> dict[str, Callable[[], object]]:
         f"{OUR_NAME} fp32": encoding(new_model(a, c, 0), f"encode_{side}", own),
         f"{OUR_NAME} bf16": encoding(in_low_precision(new_model(a, c, 0)), f"encode_{side}", own),
     }
-    low = others.to(LOW) if side == "image" else others
-    for word, inputs, dtype in (
-        ("fp32", others, torch.float32),
-        ("bf16 amp", others, LOW),
-        ("bf16", low, torch.float32),
-    ):
-        weights = LOW if word == "bf16" else torch.float32
-        calls[f"open_clip {word}"] = encoding(open_clip_model(a, c).to(weights), f"encode_{side}", inputs, dtype)
+    for word, (mixed, weights) in PRECISIONS.items():
+        inputs = others.to(weights) if side == "image" else others
+        calls[f"open_clip {word}"] = encoding(open_clip_model(a, c).to(weights), f"encode_{side}", inputs, mixed)
         for attention in ("sdpa", "eager"):
             rival = transformers_model(a, c, attention).to(weights)
-            calls[f"transformers {word} {attention}"] = encoding(rival, f"get_{side}_features", inputs, dtype)
+            calls[f"transformers {word} {attention}"] = encoding(rival, f"get_{side}_features", inputs, mixed)
     return calls
 
 

@@ -67,6 +67,14 @@ def with_end_token(tokens: Tensor, end: int) -> Tensor:
     return tokens.scatter(1, place[:, None], end)
 
 
+# How a rival may compute: the type that automatic mixed precision works in, and that of its weights.
+PRECISIONS = {
+    "fp32": (torch.float32, torch.float32),
+    "bf16 amp": (torch.bfloat16, torch.float32),
+    "bf16": (torch.float32, torch.bfloat16),
+}
+
+
 def amp(dtype: torch.dtype, device: str):
     """Automatic mixed precision, or nothing for float32."""
     return nullcontext() if dtype is torch.float32 else torch.autocast(device, dtype)

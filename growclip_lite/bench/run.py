@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import pandas as pd
@@ -136,6 +137,8 @@ def run_bench(parts: Sequence[str], profile: Profile, extent: Extent, folder: Pa
             raise InputError(f"There is no part {part!r} of the bench; choose among {', '.join(PARTS)}.")
     check_installed()
     about, key = provenance(), {"machine": machine(), "profile": profile.name}
+    rivals = [f"{name} {metadata.version(name)}" for name in ("open_clip_torch", "transformers")]
+    about["versions"] = ", ".join([about["versions"], *rivals])
     for part in parts or PARTS:
         PARTS[part](Bench(folder / f"bench_{part}.csv", profile, extent, key, about))
     return table(folder, key)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from growclip_lite.architecture import Architecture, ModelConfig, training_flops
 from growclip_lite.bench.rivals import (
+    PRECISIONS,
     open_clip_loss,
     open_clip_model,
     open_clip_optimizer,
@@ -79,15 +80,17 @@ def contenders(setting: Setting) -> dict[str, Callable[[], None]]:
     exact = in_low_precision(new_variant(a, c, OPENAI, 0).to(setting.device))
     steps[f"{OUR_NAME}, OpenAI's layers, AdamW"] = plain_adamw_step(exact, (images, tokens))
     ended = with_end_token(tokens, c.vocab_size)
-    for dtype, word in ((torch.float32, "fp32"), (LOW, "bf16 amp")):
-        rival = open_clip_model(a, c).to(setting.device)
-        steps[f"open_clip {word}"] = stepper(
-            rival, lambda m=rival, d=dtype: open_clip_loss(m, images, ended, d), open_clip_optimizer(rival, 1e-4)
-        )
+    for word, (mixed, weights) in PRECISIONS.items():
+        rivals = {f"open_clip {word}": (open_clip_model(a, c), open_clip_loss)}
         for attention in ("sdpa", "eager"):
-            rival = transformers_model(a, c, attention).to(setting.device)
-            steps[f"transformers {word} {attention}"] = stepper(
-                rival, lambda m=rival, d=dtype: transformers_loss(m, images, ended, d), open_clip_optimizer(rival, 1e-4)
+            rivals[f"transformers {word} {attention}"] = (transformers_model(a, c, attention), transformers_loss)
+        pictures = images.to(weights)
+        for name, (rival, loss) in rivals.items():
+            rival.to(setting.device, weights)
+            steps[name] = stepper(
+                rival,
+                lambda m=rival, f=loss, p=pictures, d=mixed: f(m, p, ended, d),
+                open_clip_optimizer(rival, 1e-4),
             )
     return steps
 

@@ -28,7 +28,7 @@ from growclip_lite.markdown import markdown_table
 from growclip_lite.model import GrowCLIP
 from growclip_lite.plots import ENCODERS, GREY, draw_architecture, levels, name_encoders, plt
 from growclip_lite.profiles import Profile, get_profile
-from growclip_lite.studies.claims import on_growing
+from growclip_lite.studies.claims import on_fixed
 from growclip_lite.studies.table import read_table
 
 SHOWN = 4  # variants of one test picture, below every growth step
@@ -140,7 +140,7 @@ def other_runs(results: Path) -> list[str]:
     rows = read_table(results / "main.csv")
     full = rows.query("data == 'scenes' and profile == 'laptop' and method == 'growclip'").zero_shot_mean
     lines = [f"grown, {len(full)} full runs: {full.mean():.3f} ± {full.std():.3f} mean zero-shot (main.csv)"]
-    best = [f for f in on_growing(results) if f.claim == "C6" and "best fixed" in f.what]
+    best = [f for f in on_fixed(results) if f.claim == "C6" and "best fixed" in f.what]
     return [*lines, *(f"{f.what}: {f.found} points, seeds: {f.found.seeds} ({f.data}; growth.csv)" for f in best)]
 
 

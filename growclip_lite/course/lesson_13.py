@@ -14,10 +14,9 @@ from scipy.stats import ttest_1samp, ttest_ind
 from growclip_lite.course.display import PALETTE, subplots
 from growclip_lite.course.exercises import exercise, require
 from growclip_lite.evaluate import forgetting
-from growclip_lite.markdown import markdown_table
 from growclip_lite.profiles import get_profile
 from growclip_lite.studies import figures
-from growclip_lite.studies.claims import REPORTED, VERDICTS, Finding, judged, place, read, settings
+from growclip_lite.studies.claims import VERDICTS, Judged, place, read, settings
 from growclip_lite.studies.jobs import Grid, run_jobs
 from growclip_lite.studies.run import all_jobs
 from growclip_lite.studies.statistics import Difference, difference, verdict
@@ -26,7 +25,6 @@ from growclip_lite.studies.table import SETTING, rows_of
 COLOURS = dict(zip(VERDICTS, (PALETTE[2], PALETTE[0], PALETTE[4], "#8a8a8a"), strict=True))
 CURVES = {"mean zero-shot": "steps_mean", "image-to-text R@1": "steps_i2t_r1"}
 AGAIN = (("growclip", "all"), ("fixed small", "flops"), ("fixed medium", "flops"))  # method, view
-Judged = list[tuple[Finding, float, str]]
 
 
 def noise(seeds: int, gap: float, times: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -52,7 +50,7 @@ def t_test_finds(one: np.ndarray, other: np.ndarray, paired: bool) -> float:
     return float((test.pvalue < 0.05).mean())
 
 
-def draw_forest(found: Judged) -> Figure:
+def draw_forest(found: list[Judged]) -> Figure:
     """All differences with their intervals, a line each, coloured by verdict."""
     figure, axes = subplots(figsize=(11, 1.6 + 0.42 * len(found)))
     for number, (finding, _, told) in enumerate(found):
@@ -72,7 +70,7 @@ def draw_forest(found: Judged) -> Figure:
 
 def draw_growth(folder: Path, setting: str, score: str) -> Figure:
     """Study 1: a score over growth steps and over training FLOPs, methods at equal FLOPs; `setting` by its words."""
-    rows = read(folder, "growth", **next(s for s in settings(folder) if place(s) == setting))
+    rows = read(folder, "growth", **next(s for s in settings(folder, "growth") if place(s) == setting))
     figure, (left, right) = subplots(1, 2, figsize=(12, 4.4), sharey=True)
     figures.draw_growth(left, right, rows, CURVES[score])
     left.set(ylabel=f"{score}, test data", title=setting)
@@ -106,20 +104,6 @@ def draw_history(history: list[list[float]]) -> Figure:
     axes.set(xlabel="concepts of growth step", ylabel="after growth step")
     figure.colorbar(picture, ax=axes, label="mean zero-shot accuracy")
     return figure
-
-
-def claim_table(folder: Path) -> str:
-    """Markdown, claim by claim: the paper, what was measured, what was held equal, seeds, verdict."""
-    lines, found = [], judged(folder)
-    for claim, reported in REPORTED.items():
-        mine = [(f, told) for f, _, told in found if f.claim == claim]
-        for number, (f, told) in enumerate(mine):
-            paper = reported if number == 0 else ""
-            lines.append([claim, paper, f"{f.what}: {f.found}", f"{f.equal}; {f.data}", f.found.seeds, told])
-        if not mine:
-            lines.append([claim, reported, "not measured", "-", 0, "-"])
-    head = "claim | the paper (abstract) | we measured (95 %) | held equal; where | seeds | verdict"
-    return markdown_table(head, lines)
 
 
 def recompute_growth(profile: str, place: Path) -> pd.DataFrame:

@@ -90,6 +90,8 @@ def read_captions(folder: Path) -> tuple[list[Record], list[str]]:
         reason = " ".join(str(error).split())
         raise InputError(f"{path} cannot be read ({reason}); put captions with commas in double quotes.") from error
     table.columns = table.columns.str.strip().str.lower()
+    if doubled := sorted(set(table.columns[table.columns.duplicated()])):
+        raise InputError(f"{path} has the column {' and '.join(doubled)} more than once; please rename all but one.")
     missing = [name for name in ("image", "caption") if name not in table]
     if missing:
         raise InputError(f"{path} lacks the column {' and '.join(missing)}; its first line must be 'image,caption'.")

@@ -43,7 +43,7 @@ def load_shards(source: str, image_size: int, growth_steps: int, seed: int) -> S
         picture = next((sample[suffix] for suffix in PICTURE_SUFFIXES if suffix in sample), None)
         try:
             record = _to_record(where, sample)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # the second: json nested too deeply
             skipped.append(f"{where}: {error}")
             continue
         if picture is None or not record.caption:

@@ -1,13 +1,14 @@
 """The claims of the paper, one by one, and what the tables say about them.
 
 Whichever of several rivals is "the best" is chosen by mean validation accuracy over seeds; the
-difference to it is then taken on test data. p-values of the findings on one claim are corrected by
-Holm's method. Everything printed is computed from the rows in the tables.
+difference to it is then taken on test data. Where the best of our own settings is judged, every
+seed's is chosen on the other seeds: validation and test data share what chance did to a training.
+p-values of the findings on one claim are corrected by Holm's method. Everything printed is computed
+from the rows in the tables.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau
 
+from growclip_lite.data.load import BUILT_IN
 from growclip_lite.markdown import markdown_table
 from growclip_lite.profiles import PROFILES
 from growclip_lite.studies.choice import last_step, search_against_training
@@ -39,15 +41,17 @@ NAMES = {ZERO_SHOT: "zero-shot", RECALL: "image-to-text R@1"}
 
 @dataclass(frozen=True)
 class Finding:
-    """One comparison: on which claim and data, what minus what, what was held equal, how large it was, which study
-    it comes from. Units are points of accuracy where nothing else is said."""
+    """One comparison: on which claim and data, what minus what, what was held equal, how large it was, which command
+    measures it, and whether it is what the claim's verdict rests on. Units are points of accuracy where nothing else
+    is said."""
 
     claim: str
     data: str
     what: str
     equal: str
     found: Difference
-    study: str
+    command: str
+    headline: bool = False
 
 
 def read(folder: Path, study: str, **key: object) -> pd.DataFrame:
@@ -60,63 +64,127 @@ def read_first(folder: Path, study: str) -> pd.DataFrame:
     return first_setting(read(folder, study))
 
 
+def best_first(rows: pd.DataFrame, by: str) -> list[tuple[object, pd.DataFrame]]:
+    """The values of column `by` with their rows, that with the highest mean validation accuracy over seeds first."""
+    parts = rows.groupby(by, sort=False) if len(rows) else []
+    return sorted(parts, key=lambda part: -part[1]["validation_mean"].mean())
+
+
 def best(rows: pd.DataFrame, by: str) -> tuple[object, pd.DataFrame]:
-    """The value of column `by` with the highest mean validation accuracy over seeds, and its rows."""
-    name = rows.groupby(by, sort=False)["validation_mean"].mean().idxmax()
-    return name, rows[rows[by] == name]
+    """The first of them."""
+    return best_first(rows, by)[0]
 
 
-def settings(folder: Path) -> list[dict[str, object]]:
-    """Data, profile and timetable of every grown run in the tables."""
-    grown = read(folder, "growth", method="growclip")
-    return grown[SETTING].drop_duplicates().to_dict("records") if len(grown) else []
+def best_elsewhere(rows: pd.DataFrame, by: str) -> tuple[str, pd.DataFrame]:
+    """For every seed its row of the value of column `by` that is best on all other seeds; also the names of these
+    values. With a single seed there is no other to choose on."""
+    parts = []
+    for seed, mine in rows.groupby("seed"):
+        others = rows[rows["seed"] != seed]
+        parts.append(mine[mine[by] == best(others if len(others) else mine, by)[0]])
+    chosen = pd.concat(parts)
+    return ", ".join(str(name).replace("_", " ") for name in sorted(chosen[by].unique())), chosen
 
 
-def along_the_way(rows: pd.DataFrame) -> pd.DataFrame:
-    """With a column `known`: accuracy on the concepts known by then, mean over the growth steps."""
-    return rows.assign(known=[np.mean([float(value) for value in text.split()]) for text in rows["steps_known"]])
+def settings(folder: Path, study: str) -> list[dict[str, object]]:
+    """Every data, profile and timetable that the study has rows of."""
+    rows = read(folder, study)
+    return rows[SETTING].drop_duplicates().to_dict("records") if len(rows) else []
+
+
+def is_own(setting: dict[str, object], name: str) -> bool:
+    """Whether it has the value that its profile sets."""
+    profile = PROFILES.get(setting["profile"])
+    return profile is not None and getattr(profile, name) == setting[name]
+
+
+def along_the_way(one: pd.DataFrame, other: pd.DataFrame) -> Difference:
+    """`one` minus `other` in accuracy on the concepts known by then, mean over the growth steps."""
+    means = [
+        rows.assign(known=[np.mean([float(value) for value in text.split()]) for text in rows["steps_known"]])
+        for rows in (one, other)
+    ]
+    return paired(*means, "known")
 
 
 def place(setting: dict[str, object]) -> str:
     """Where something was measured, in words; iterations are told where they are not the profile's own."""
-    power, name, iterations = setting["share_power"], setting["profile"], setting["iterations"]
+    power, iterations = setting["share_power"], setting["iterations"]
     share = {0: "equal steps", 1: "equal epochs"}.get(power, f"steps by pairs ^ {power:g}")
-    own = name in PROFILES and PROFILES[name].iterations == iterations
-    return f"{setting['data']}, {name}{'' if own else f' with {iterations:,} iterations'}, {share}"
+    told = "" if is_own(setting, "iterations") else f" with {iterations:,} iterations"
+    return f"{setting['data']}, {setting['profile']}{told}, {share}"
 
 
-def by_place(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The rows of every setting, with its words."""
-    for keys, part in rows.groupby(SETTING, sort=False) if len(rows) else []:
-        yield place(dict(zip(SETTING, keys, strict=True))), part
+def command(study: str, setting: dict[str, object]) -> str:
+    """What measures such rows of a study. Tables know a folder by its name alone: kept in `data/`, it is found."""
+    data, profile = setting["data"], setting["profile"]
+    options = {
+        "data": None if data == "scenes" else data if data in BUILT_IN else f"data/{data}",
+        "profile": None if profile == "study" else profile,
+        "iterations": None if is_own(setting, "iterations") else setting["iterations"],
+        "share-power": None if is_own(setting, "share_power") else f"{setting['share_power']:g}",
+    }
+    given = [f"--{name} {value}" for name, value in options.items() if value is not None]
+    return " ".join(["growclip study", study, *given])
 
 
-def on_growing(folder: Path) -> Iterator[Finding]:
-    """C1, C6 and C7: growing against fixed architectures, from scratch, and other growers."""
-    for setting in settings(folder):
-        where = place(setting)
-        rows, growers = read(folder, "growth", **setting), read(folder, "growers", **setting)
-        grown, fixed = rows[rows["method"] == "growclip"], rows[rows["method"].str.startswith("fixed")]
+def is_first(folder: Path, setting: dict[str, object]) -> bool:
+    """Whether it is the first setting of its data source in study 1: on these the verdicts rest."""
+    return setting == next(one for one in settings(folder, "growth") if one["data"] == setting["data"])
+
+
+def grown_at(folder: Path, setting: dict[str, object]) -> pd.DataFrame:
+    return read(folder, "growth", method="growclip", **setting)
+
+
+def on_fixed(folder: Path) -> Iterator[Finding]:
+    """C1, C6 and C7: growing against fixed architectures."""
+    for setting in settings(folder, "growth"):
+        where, again, headline = place(setting), command("growth", setting), is_first(folder, setting)
+        grown, rows = grown_at(folder, setting), read(folder, "growth", **setting)
+        fixed = rows[rows["method"].str.startswith("fixed")]
         for view, equal in (("flops", "FLOPs"), ("steps", "iterations")):
-            for method, part in fixed[fixed["view"] == view].groupby("method", sort=False):
-                yield Finding("C1", where, f"GrowCLIP - {method}", equal, paired(grown, part, ZERO_SHOT), "growth")
-        equal_flops = fixed[fixed["view"] == "flops"]
-        if len(equal_flops) and "steps_known" in rows and grown["steps_known"].notna().all():
-            name, its = best(equal_flops, "method")
-            found = paired(along_the_way(grown), along_the_way(its), "known")
-            what = f"GrowCLIP - best fixed ({str(name).removeprefix('fixed ')}), known concepts, mean over steps"
-            yield Finding("C1", where, what, "FLOPs", found, "growth")
-        rivals = [("fixed", equal_flops, "growth"), ("other grower", growers, "growers")]
-        for claim, column in (("C6", ZERO_SHOT), ("C7", RECALL)):
-            for kind, part, study in rivals:
-                if len(part):
-                    name, its = best(part, "method")
-                    what = f"GrowCLIP - best {kind} ({str(name).removeprefix('fixed ')}), {NAMES[column]}"
-                    yield Finding(claim, where, what, "FLOPs", paired(grown, its, column), study)
-        scratch = rows[rows["method"] == "from scratch"]
-        for view, equal in (("last step", "FLOPs since the last pairs"), ("flops", "all FLOPs")):
-            if len(part := scratch[scratch["view"] == view]):
-                yield Finding("C6", where, "GrowCLIP - from scratch", equal, paired(grown, part, ZERO_SHOT), "growth")
+            for name, part in best_first(fixed[fixed["view"] == view], "method"):
+                yield Finding("C1", where, f"GrowCLIP - {name}", equal, paired(grown, part, ZERO_SHOT), again)
+        for number, (name, part) in enumerate(best_first(fixed[fixed["view"] == "flops"], "method")):
+            rival, first = name, number == 0
+            if first:
+                rival = f"best fixed ({name.removeprefix('fixed ')})"
+                if grown["steps_known"].notna().all():
+                    what, found = f"GrowCLIP - {rival}, known concepts, mean over steps", along_the_way(grown, part)
+                    yield Finding("C1", where, what, "FLOPs in all, not by growth step", found, again, headline)
+                what, found = f"GrowCLIP - {rival}, {NAMES[ZERO_SHOT]}", paired(grown, part, ZERO_SHOT)
+                yield Finding("C6", where, what, "FLOPs", found, again, headline)
+            what, found = f"GrowCLIP - {rival}, {NAMES[RECALL]}", paired(grown, part, RECALL)
+            yield Finding("C7", where, what, "FLOPs", found, again, headline and first)
+
+
+def on_scratch(folder: Path) -> Iterator[Finding]:
+    """Growing against its last architecture with all data at once. C6: with all FLOPs; C5, what inheriting is worth:
+    with those that growing spent since the last pairs had come."""
+    for setting in settings(folder, "growth"):
+        where, again, grown = place(setting), command("growth", setting), grown_at(folder, setting)
+        for claim, view, equal in (("C6", "flops", "all FLOPs"), ("C5", "last step", "FLOPs since the last pairs")):
+            part = read(folder, "growth", method="from scratch", view=view, **setting)
+            if len(part):
+                found = paired(grown, part, ZERO_SHOT)
+                yield Finding(claim, where, "GrowCLIP - from scratch", equal, found, again)
+
+
+def on_growers(folder: Path) -> Iterator[Finding]:
+    """C6 and C7: growing against the best grower that does not inherit with momentum. C5: PIM against all of them,
+    along the same architectures."""
+    for setting in settings(folder, "growers"):
+        where, again, headline = place(setting), command("growers", setting), is_first(folder, setting)
+        rows, grown = read(folder, "growers", **setting), grown_at(folder, setting)
+        pim, others = rows[rows["method"] == "PIM"], best_first(rows[rows["method"] != "PIM"], "method")
+        for name, part in others:
+            found = paired(pim, part, ZERO_SHOT)
+            yield Finding("C5", where, f"PIM - {name}, whole stream", "FLOPs", found, again)
+        for name, part in others[:1]:
+            for claim, column in (("C6", ZERO_SHOT), ("C7", RECALL)):
+                what = f"GrowCLIP - best other grower ({name}), {NAMES[column]}"
+                yield Finding(claim, where, what, "FLOPs", paired(grown, part, column), again, headline)
 
 
 def on_search(folder: Path) -> Iterator[Finding]:
@@ -126,22 +194,23 @@ def on_search(folder: Path) -> Iterator[Finding]:
         return
     rows = first_setting(rows, TIMETABLE)  # its hard streams are part of the study
     here = last_step(rows)
+    source = here["data"].iloc[0] if len(here) else "scenes"
+    again = command("choice", rows[SETTING].iloc[0].to_dict() | {"data": source})
     members = here[here["part"] == "regret"]
     if len(members):
         chosen, others = members[members["rule"] == "search"], members[members["rule"] != "search"]
         random = others[others["rule"].str.startswith("random")]
         random = random[random["architecture"] != random["seed"].map(chosen.set_index("seed")["architecture"])]
         means = random.groupby("seed", as_index=False)[[ZERO_SHOT, "loss_after"]].mean()
-        where, equal = str(members["data"].iloc[0]), "data, iterations (costs within the growth budget)"
-        yield Finding(
-            "C2", where, "choice - other members at random", equal, paired(chosen, means, ZERO_SHOT), "choice"
-        )
+        where, equal = str(source), "data, iterations (costs within the growth budget)"
+        what, found = "choice - other members at random", paired(chosen, means, ZERO_SHOT)
+        yield Finding("C2", where, what, equal, found, again, headline=True)
         for rule in ("balanced", "widest"):
             part = others[others["rule"] == rule]
-            yield Finding("C2", where, f"choice - {rule} member", equal, paired(chosen, part, ZERO_SHOT), "choice")
+            yield Finding("C2", where, f"choice - {rule} member", equal, paired(chosen, part, ZERO_SHOT), again)
         losses = paired(means, chosen, "loss_after")
         yield Finding(
-            "C2", where, "held-out loss of other members at random - of the choice, x 100", equal, losses, "choice"
+            "C2", where, "held-out loss of other members at random - of the choice, x 100", equal, losses, again
         )
         taus = [
             kendalltau(part["search_loss"], part["loss_after"]).statistic
@@ -149,25 +218,29 @@ def on_search(folder: Path) -> Iterator[Finding]:
             if len(part) > 1
         ]
         what = "Kendall's tau of the search's losses with those after training, members trained, x 100"
-        yield Finding("C2", where, what, equal, difference(100 * np.array(taus)), "choice")
+        yield Finding("C2", where, what, equal, difference(100 * np.array(taus)), again)
     chosen = rows[rows["part"] == "choice"]
     if len(chosen):
         share = chosen.assign(share=(chosen["text_flops"] - chosen["image_flops"]) / chosen["added_flops"])
         text, image = (share[share["data"] == f"hard-{side}"] for side in ("text", "image"))
         what = "share of the growth on the text side - on the image side, percent: hard on text - hard on image"
-        yield Finding("C2", "hard streams", what, "everything else", paired(text, image, "share"), "choice")
+        yield Finding("C2", "hard streams", what, "everything else", paired(text, image, "share"), again, headline=True)
 
 
 def on_sharing(folder: Path) -> Iterator[Finding]:
     """C3: shared depths against none."""
     rows = read_first(folder, "sharing")
-    none = rows[rows["shared_depth"] == 0] if len(rows) else rows
-    for equal, part in rows.groupby("equal") if len(rows) else []:
-        depth, its = best(part[part["shared_depth"] > 0], "shared_depth")
-        held = {"flops": "FLOPs", "parameters": "parameters"}[equal] + ", iterations"
+    if not len(rows):
+        return
+    none, again = rows[rows["shared_depth"] == 0], command("sharing", rows[SETTING].iloc[0].to_dict())
+    for equal, part in rows.groupby("equal"):
+        depths, its = best_elsewhere(part[part["shared_depth"] > 0], "shared_depth")
+        where, held = str(part["data"].iloc[0]), {"flops": "FLOPs", "parameters": "parameters"}[equal] + ", iterations"
         for column in (RECALL, ZERO_SHOT):
-            what = f"best shared depth ({depth}) - none, {NAMES[column]}"
-            yield Finding("C3", str(part["data"].iloc[0]), what, held, paired(its, none, column), "sharing")
+            what, found = f"best shared depth ({depths}) - none, {NAMES[column]}", paired(its, none, column)
+            yield Finding("C3", where, what, held, found, again, headline=equal == "flops")
+        what = f"modality gap without sharing - with the best shared depth ({depths}), x 100"
+        yield Finding("C3", where, what, held, paired(none, its, "modality_gap"), again)
 
 
 def on_dimensions(folder: Path) -> Iterator[Finding]:
@@ -176,63 +249,62 @@ def on_dimensions(folder: Path) -> Iterator[Finding]:
     if not len(rows):
         return
     none, where = rows[rows["growth"] == "none"], str(rows["data"].iloc[0])
+    again = command("dimensions", rows[SETTING].iloc[0].to_dict())
     for equal, held in (("flops", "added FLOPs"), ("parameters", "added parameters")):
         same = rows[rows["equal"] == equal]
         balanced, alone = same[same["growth"] == "balanced"], same[same["growth"] != "balanced"]
-        for name, part in alone.groupby("growth", sort=False):
-            what = f"{str(name).replace('_', ' ')} alone - balanced"
-            found = paired(part, balanced, ZERO_SHOT)
-            yield Finding("C4", where, what, f"{held}, iterations", found, "dimensions")
+        for number, (name, part) in enumerate(best_first(alone, "growth")):
+            what, found = f"{str(name).replace('_', ' ')} alone - balanced", paired(part, balanced, ZERO_SHOT)
+            yield Finding("C4", where, what, f"{held}, iterations", found, again, equal == "flops" and number == 0)
         if len(balanced):
             found = paired(balanced, none, ZERO_SHOT)
-            yield Finding("C4", where, f"balanced, by {held} - no growth", "iterations", found, "dimensions")
+            yield Finding("C4", where, f"balanced, by {held} - no growth", "iterations", found, again)
 
 
 def on_momentum(folder: Path) -> Iterator[Finding]:
-    """C5: the best momentum against plain inheriting and random weights; growers' PIM against both."""
+    """C5: the best momentum against plain inheriting and random weights."""
     rows = read_first(folder, "momentum")
     for before, part in rows.groupby("before") if len(rows) else []:
         where, a = f"{part['data'].iloc[0]}, {before} training before", part[part["reading"] == "A"]
-        name, its = best(a[(a["momentum"] > 0) & (a["momentum"] < 1)], "momentum")
+        again = command("momentum", part[SETTING].iloc[0].to_dict())
+        names, its = best_elsewhere(a[(a["momentum"] > 0) & (a["momentum"] < 1)], "momentum")
         for other, momentum in (("plain inheriting", 1.0), ("random weights", 0.0)):
             found = paired(its, a[a["momentum"] == momentum], ZERO_SHOT)
-            yield Finding("C5", where, f"best momentum ({name:g}) - {other}", "data, iterations", found, "momentum")
+            what = f"best momentum ({names}) - {other}"
+            yield Finding("C5", where, what, "data, iterations", found, again, headline=before == "long")
         b = part[part["reading"] == "B"]
         if len(b):
-            decay, averaged = best(b[b["momentum"] > 0], "momentum")
+            decays, averaged = best_elsewhere(b[b["momentum"] > 0], "momentum")
             found = paired(averaged, b[b["momentum"] == 0], ZERO_SHOT)
-            what = f"best average (decay {decay:g}) - plain inheriting"
-            yield Finding("C5", where, what, "data, iterations", found, "momentum")
-    for setting in settings(folder):
-        growers = read(folder, "growers", **setting)
-        if len(growers):
-            pim = growers[growers["method"] == "PIM"]
-            for other in ("plain inheriting", "random"):
-                found = paired(pim, growers[growers["method"] == other], ZERO_SHOT)
-                where = place(setting)
-                yield Finding("C5", where, f"PIM - {other}, whole stream", "FLOPs", found, "growers")
+            what = f"best average (decay {decays}) - plain inheriting"
+            yield Finding("C5", where, what, "data, iterations", found, again)
 
 
 def on_continual(folder: Path) -> Iterator[Finding]:
     """C1, on new pairs only: growing against a fixed architecture, each with the continual-learning method that it goes
     best with. ZSCL is left out like replay: its reference pairs are old ones."""
-    for where, rows in by_place(read(folder, "continual")):
+    for setting in settings(folder, "continual"):
+        rows, again = read(folder, "continual", **setting), command("continual", setting)
         new_only = rows[~rows["method"].isin(["replay", "ZSCL"])]
         sides = [new_only[new_only["growing"] == growing] for growing in (False, True)]
         if all(map(len, sides)):
-            (fixed_name, fixed), (grown_name, grown) = (best(side, "method") for side in sides)
+            (fixed_name, fixed), (grown_name, grown) = best(sides[0], "method"), best_elsewhere(sides[1], "method")
             what = f"growing ({grown_name}) - fixed large ({fixed_name}), new pairs only"
-            yield Finding("C1", where, what, "iterations", paired(grown, fixed, ZERO_SHOT), "continual")
+            found = paired(grown, fixed, ZERO_SHOT)
+            yield Finding("C1", place(setting), what, "iterations", found, again)
+
+
+Judged = tuple[Finding, float, str]  # with the corrected p-value and the verdict
 
 
 def findings(folder: Path) -> list[Finding]:
     """All that have a seed in common, claim by claim."""
-    sources = (on_growing, on_search, on_sharing, on_dimensions, on_momentum, on_continual)
+    sources = (on_fixed, on_scratch, on_growers, on_search, on_sharing, on_dimensions, on_momentum, on_continual)
     found = (finding for source in sources for finding in source(folder) if finding.found.seeds)
     return sorted(found, key=lambda finding: finding.claim)
 
 
-def judged(folder: Path) -> list[tuple[Finding, float, str]]:
+def judged(folder: Path) -> list[Judged]:
     """Every finding with its corrected p-value and its verdict. Where seeds are too few for a verdict nothing is
     tested: such findings have no p-value, and do not count among those that the others are corrected for."""
     every, found = findings(folder), []
@@ -243,27 +315,51 @@ def judged(folder: Path) -> list[tuple[Finding, float, str]]:
     return found
 
 
-def full_table(folder: Path) -> str:
-    """One line per finding, as Markdown."""
-    lines = []
-    for f, p, judgement in judged(folder):
-        corrected = "-" if np.isnan(p) else f"{p:.3f}"
-        lines.append([f.claim, f.data, f.what, f.equal, f.found, f.found.seeds, corrected, judgement, f.study])
-    head = "claim | data | measured | held equal | difference (95 %) | seeds | p (Holm) | verdict | study"
-    return markdown_table(head, lines)
+def claim_by_claim(folder: Path) -> Iterator[tuple[str, str, list[Judged]]]:
+    """Every claim, what the paper reports, and what was found on it."""
+    found = judged(folder)
+    for claim, reported in REPORTED.items():
+        yield claim, reported, [one for one in found if one[0].claim == claim]
+
+
+def headlines(folder: Path) -> Iterator[tuple[str, str, Judged]]:
+    """What the verdicts rest on, with the claim and, beside its first one, what the paper reports."""
+    for claim, reported, found in claim_by_claim(folder):
+        for number, one in enumerate(one for one in found if one[0].headline):
+            yield claim, reported if number == 0 else "", one
+
+
+def cells(finding: Finding, p: float, told: str) -> list[object]:
+    """What, where, what was held equal, how large, how sure, and how to measure it."""
+    f, corrected = finding, "-" if np.isnan(p) else f"{p:.3f}"
+    return [f.what, f.data, f.equal, f.found, f.found.seeds, corrected, told, f"`{f.command} --seeds {f.found.seeds}`"]
+
+
+CELLS = "measured | data | held equal | difference (95 %) | seeds | p (Holm) | verdict | command"
+
+
+def claim_table(folder: Path) -> str:
+    """For every claim what the paper reports, and what the verdict rests on, as Markdown."""
+    lines = [[claim, paper, *cells(*one)] for claim, paper, one in headlines(folder)]
+    return markdown_table(f"claim | the paper (abstract) | {CELLS}", lines)
 
 
 def short_table(folder: Path) -> str:
-    """One line per claim: what the paper reports, and how our comparisons on it came out."""
-    lines = []
-    found = judged(folder)
-    for claim, reported in REPORTED.items():
-        mine = [(f, judgement) for f, _, judgement in found if f.claim == claim]
-        counts = Counter(judgement for _, judgement in mine)
-        told = ", ".join(f"{counts[name]} {name}" for name in VERDICTS if counts[name]) or "not measured"
-        first = f"{mine[0][0].what}: {mine[0][0].found} ({mine[0][0].data})" if mine else "-"
-        lines.append([claim, reported, told, first])
-    return markdown_table("claim | the paper (abstract) | comparisons here | the first of them, points (95 %)", lines)
+    """The same in fewer columns."""
+    lines = [
+        [claim, paper, f"{f.what}; {f.data}", f.found, f.found.seeds, told]
+        for claim, paper, (f, _, told) in headlines(folder)
+    ]
+    return markdown_table("claim | the paper (abstract) | measured | points (95 %) | seeds | verdict", lines)
+
+
+def full_table(folder: Path) -> str:
+    """For every claim a line per comparison, as Markdown."""
+    parts = []
+    for claim, reported, found in claim_by_claim(folder):
+        table = markdown_table(CELLS, [cells(*one) for one in found]) if found else "Not measured."
+        parts.append(f"**{claim}**: {reported}.\n\n{table}")
+    return "\n\n".join(parts)
 
 
 def mean_and_deviation(values: pd.Series) -> str:
@@ -276,7 +372,7 @@ def mean_and_deviation(values: pd.Series) -> str:
 def scores_table(folder: Path) -> str:
     """The grown runs, and at equal FLOPs the fixed ones and those from scratch: means and deviations over seeds."""
     lines = []
-    for setting in settings(folder):
+    for setting in settings(folder, "growth"):
         rows = read(folder, "growth", **setting)
         for (method, view), part in rows[rows["view"] != "steps"].groupby(["method", "view"], sort=False):
             name = f"{method}, {view} only" if view == "last step" else method
@@ -291,7 +387,8 @@ def scores_table(folder: Path) -> str:
 def continual_table(folder: Path) -> str:
     """Study 7: means and deviations over seeds, a line per method, without growing and with it."""
     lines = []
-    for where, rows in by_place(read(folder, "continual")):
+    for setting in settings(folder, "continual"):
+        where, rows = place(setting), read(folder, "continual", **setting)
         for (growing, method), part in rows.groupby(["growing", "method"], sort=False):
             scores = [mean_and_deviation(part[column]) for column in (ZERO_SHOT, "plasticity", "forgetting", RECALL)]
             lines.append([where, "growing" if growing else "fixed large", method, len(part), *scores])

@@ -234,7 +234,7 @@ show(
 
 # %%
 growth = read_table(results / "growth.csv")
-every = claims.settings(results)  # data, profile, iterations, and how they are shared out
+every = claims.settings(results, "growth")  # data, profile, iterations, and how they are shared out
 settings = [s for s in every if lesson_05.after_first_step(growth, s)]  # with fixed rivals
 for setting in settings:
     part = growth[np.logical_and.reduce([growth[k] == v for k, v in setting.items()])]
@@ -304,8 +304,8 @@ print(f"GrowCLIP - {name}: {packaged} points, {packaged.seeds} seed(s)")
 # orange: the whole interval is below zero, green: above, grey: it holds zero; that is not a verdict yet.
 
 # %%
-mine = [(f, p, told) for f, p, told in claims.judged(results) if f.study == "growth"]
-mine = [(f, p, told) for f, p, told in mine if f.claim == "C1" and "known" not in f.what]
+sizes = "GrowCLIP - fixed"
+mine = [one for one in claims.judged(results) if one[0].what.startswith(sizes)]
 for f, _, told in mine:
     equal = f"equal {f.equal}"
     print(f"{f.data:<47} {f.what:<24} {equal:<11} {str(f.found):<23} {told}")

@@ -50,7 +50,7 @@ results = root() / "results"
 # pairs, the same batches. So the comparison is made seed by seed.
 
 # %%
-rows = claims.read(results, "growth", **claims.settings(results)[0])
+rows = claims.read(results, "growth", **claims.settings(results, "growth")[0])
 grown = rows[rows["method"] == "growclip"].set_index("seed")["zero_shot_mean"]
 is_medium = (rows["method"] == "fixed medium") & (rows["view"] == "flops")
 medium = rows[is_medium].set_index("seed")["zero_shot_mean"]
@@ -247,7 +247,7 @@ for f, _, told in found:
 # is in `results/README.md`: at this budget, capacity is not yet what is lacking. Now all of it, claim by claim:
 
 # %%
-display(Markdown(lesson_13.claim_table(results)))
+display(Markdown(claims.full_table(results)))
 
 # %% [markdown]
 # ## The growth study, step by step
@@ -256,7 +256,7 @@ display(Markdown(lesson_13.claim_table(results)))
 # 95 % intervals over seeds. Choose what was measured where:
 
 # %%
-names = [claims.place(setting) for setting in claims.settings(results)]
+names = [claims.place(setting) for setting in claims.settings(results, "growth")]
 explore(
     lambda setting, score: lesson_13.draw_growth(results, setting, score),
     "Mean zero-shot accuracy over growth steps and over TFLOPs, GrowCLIP and its rivals.",
