@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,11 @@ from growclip_lite.checkpoint import SCHEMA
 from growclip_lite.data import emoji
 from growclip_lite.data.load import BUILT_IN
 from growclip_lite.evaluate import embed_images, embed_texts
+from growclip_lite.profiles import get_profile
+from growclip_lite.studies import momentum
+from growclip_lite.studies.jobs import Grid
+from growclip_lite.studies.run import expected_seconds, job_count
+from growclip_lite.studies.table import RESULTS, read_table
 from growclip_lite.tokenizer import Tokenizer
 
 grow_module = sys.modules["growclip_lite.grow"]  # the package gives this name to the function
@@ -180,6 +186,16 @@ def test_the_plan_of_reproducing_tells_hours_and_runs_nothing(tmp_path: Path, ca
     told = capsys.readouterr().out.splitlines()
     assert "hours, 2 jobs side by side" in told[0] and told[-1].startswith("in all") and not list(tmp_path.iterdir())
     assert sum(line.startswith("growth") for line in told) >= 3
+
+
+def test_the_plan_counts_all_jobs_also_of_seeds_and_methods_without_a_row_yet(tmp_path: Path):
+    """Of ten seeds of growing the tables may have five, and of eight growers three: all are counted."""
+    grid = Grid("scenes", get_profile("online"), 10)
+    assert job_count("growers", grid, RESULTS) == 80 and job_count("growers", grid, tmp_path) == 0
+    assert job_count("growth", replace(grid, short=True), RESULTS) == 60
+    assert job_count("momentum", grid, tmp_path) == len(momentum.jobs(grid))
+    mean = read_table(RESULTS / "growers.csv").query("profile == 'online'")["seconds"].mean()
+    assert expected_seconds("growers", grid, RESULTS, tmp_path) == pytest.approx(80 * mean)
 
 
 def test_every_built_in_source_has_its_words_on_a_card():

@@ -17,6 +17,15 @@ from growclip_lite.studies.statistics import Difference, difference, paired
 from growclip_lite.studies.table import SETTING, TIMETABLE, first_setting, read_table
 from growclip_lite.train import RECORD_EVERY
 
+# Methods and views of study 1 at equal FLOPs; a line has the same colour in all panels.
+GROWTH_LINES = {
+    ("growclip", "all"): "GrowCLIP",
+    ("fixed small", "flops"): "fixed small, equal FLOPs",
+    ("fixed medium", "flops"): "fixed medium, equal FLOPs",
+    ("fixed large", "flops"): "fixed large, equal FLOPs",
+    ("from scratch", "flops"): "from scratch, equal FLOPs",
+    ("from scratch", "last step"): "from scratch, the last step's FLOPs",
+}
 SCORES = {"zero_shot_mean": "mean zero-shot accuracy", "i2t_r1": "image-to-text R@1"}
 
 
@@ -55,15 +64,15 @@ def steps_of(rows: pd.DataFrame, column: str) -> np.ndarray:
 def draw_growth(left, right, rows: pd.DataFrame, column: str) -> None:
     """Into two axes: a column of the growth steps over the steps, and over the FLOPs spent by then, for all methods
     at equal FLOPs. From scratch has one point, the end."""
-    rows = rows[rows["view"] != "steps"].sort_values("method", key=lambda names: names != "growclip", kind="stable")
     growth_steps = steps_of(rows[rows["method"] == "growclip"], column).shape[1]
-    views = {"flops": "equal FLOPs", "last step": "the last step's FLOPs"}
-    for number, ((method, view), part) in enumerate(rows.groupby(["method", "view"], sort=False)):
+    for number, ((method, view), label) in enumerate(GROWTH_LINES.items()):
+        part = rows[(rows["method"] == method) & (rows["view"] == view)]
+        if part.empty:
+            continue
         scores, flops = steps_of(part, column), steps_of(part, "steps_flops").cumsum(1) / 1e12
         means, *bars = np.array([centre(scores[:, step]) for step in range(scores.shape[1])]).T
-        grown = method == "growclip"
-        style = {"color": PALETTE[number % len(PALETTE)], "lw": 3 if grown else 1.8, "marker": "o", "capsize": 3}
-        style["label"] = "GrowCLIP" if grown else f"{method}, {views[view]}"
+        width = 3 if method == "growclip" else 1.8
+        style = {"color": PALETTE[number], "lw": width, "marker": "o", "capsize": 3, "label": label}
         steps = np.arange(growth_steps - len(means), growth_steps) + 1
         left.errorbar(steps + 0.05 * (number - 2), means, bars, **style)  # so that bars do not hide each other
         right.errorbar(flops.mean(0), means, bars, **style)
@@ -72,17 +81,16 @@ def draw_growth(left, right, rows: pd.DataFrame, column: str) -> None:
 
 
 def growth_figure(rows: pd.DataFrame, path: Path) -> None:
-    """Accuracy over growth steps and over FLOPs, all methods at equal FLOPs, for the first data source."""
-    rows = first_setting(rows)
-    figure, panels = plt.subplots(2, 2, figsize=(12, 8.6), sharey="row", gridspec_kw={"wspace": 0.06, "hspace": 0.28})
-    curves = {"steps_mean": SCORES["zero_shot_mean"], "steps_i2t_r1": SCORES["i2t_r1"]}
-    for (left, right), (column, label) in zip(panels, curves.items(), strict=True):
-        draw_growth(left, right, rows, column)
-        left.set_ylabel(label)
+    """Accuracy over growth steps and over FLOPs, all methods at equal FLOPs, a row of panels for every data source (in
+    its first setting)."""
+    sources = [first_setting(part) for _, part in rows.groupby("data", sort=False)]
+    size, grid = (12, 0.8 + 3.9 * len(sources)), {"wspace": 0.06, "hspace": 0.36}
+    figure, panels = plt.subplots(len(sources), 2, figsize=size, sharey="row", squeeze=False, gridspec_kw=grid)
+    for (left, right), part in zip(panels, sources, strict=True):
+        draw_growth(left, right, part, "steps_mean")
+        left.set(ylabel=SCORES["zero_shot_mean"])
+        left.set_title(f"{part['data'].iloc[0]}, {part['seed'].nunique()} seeds", loc="left", fontsize=11)
     panels[0, 1].legend(frameon=False, fontsize=9, loc="lower right")
-    figure.suptitle(
-        f"Growing against fixed architectures on {rows['data'].iloc[0]}, {rows['seed'].nunique()} seeds", y=0.93
-    )
     write(figure, path)
 
 

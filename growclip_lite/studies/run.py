@@ -96,16 +96,31 @@ def at_hand(grid: Grid) -> bool:
     return "/" not in grid.source or Path(grid.source).is_dir()
 
 
+def job_count(name: str, grid: Grid, measured: Path) -> int:
+    """How many jobs a study has. Those that start from grown runs depend on these: as in the measured table, and in
+    proportion where it has fewer seeds (0 where it has none)."""
+    study = STUDIES[name]
+    if not study.starts_grown:
+        return len(study.jobs(grid))
+    wanted = min(grid.seeds, study.grown_seeds or grid.seeds)
+    key = setting_of(grid.source, grid.profile) | {"method": "growclip"}
+    grown = rows_of(measured / "growth.csv", key).head(wanted)
+    if not len(grown):
+        return 0
+    share = len(grown) / wanted
+    return round(len(study.jobs(replace(grid, seeds=round(share * grid.seeds)), grown)) / share)
+
+
 def expected_seconds(study: str, grid: Grid, measured: Path, folder: Path) -> float:
-    """Seconds on one thread that are still to come, from what the measured table took; NaN where it has no rows."""
+    """Seconds on one thread that are still to come, if every job takes what the measured ones took in the mean; NaN
+    where none was."""
     key = setting_of(grid.source, grid.profile)
     if study == "choice":  # which has streams of its own beside this one
         del key["data"]
     before, here = (rows_of(where / f"{study}.csv", key) for where in (measured, folder))
     if not len(before):
         return float("nan")
-    whole = before["seconds"].sum() * grid.seeds / before["seed"].nunique()
-    return max(whole - (here["seconds"].sum() if len(here) else 0.0), 0.0)
+    return before["seconds"].mean() * max(job_count(study, grid, measured) - len(here), 0)
 
 
 def describe_plan(measured: Path, folder: Path, workers: int) -> str:
