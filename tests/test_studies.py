@@ -525,7 +525,104 @@ def test_what_is_told_of_the_late_search_was_measured():
     assert f"had {fixed['zero_shot_mean'].iloc[0]:.3f} against {same:.3f}" in words and len(fixed) == 1
 
 
-def test_what_is_told_of_emoji_was_measured():
+@pytest.fixture(scope="module")
+def told():
+    """`told(data, *words)`: the one finding on these data with these words, and its verdict."""
+    found = claims.judged(ROOT / "results")
+
+    def one(data: str, *words: str) -> tuple[claims.Finding, str]:
+        texts = {f"{f.data}: {f.what}, equal {f.equal}": (f, verdict) for f, _, verdict in found}
+        (text,) = (text for text in texts if text.startswith(data) and all(word in text for word in words))
+        return texts[text]
+
+    return one
+
+
+def test_readmes_words_on_growing_are_those_of_the_findings(told):
+    words = told_words("README.md")
+    settings = ("scenes, study", "scenes, online", "emoji", "cifar10")  # in the order of the text
+    found = [told(where, "best fixed", ", zero-shot") for where in settings]
+    epochs, steps, emoji, cifar = (-finding.found.mean for finding, _ in found)
+    assert [verdict for _, verdict in found] == ["contradicted", "undecided", "undecided", "contradicted"]
+    assert f"by {epochs:.0f} points with equal epochs and by {steps:.0f}, undecided, with equal steps" in words
+    assert f"on emoji by {emoji:.0f}, undecided; on CIFAR-10 by {cifar:.0f}." in words
+    ahead = [told(where, "FLOPs since the last pairs")[0].found.mean for where in settings]
+    assert "it is {:.0f}, {:.0f}, {:.0f} and {:.0f} points ahead".format(*ahead) in words
+
+
+def test_what_is_told_of_cifar10_was_measured(told):
+    words, rows = told_words(), table("growth.csv").query("data == 'cifar10'")
+    means = rows[rows["view"] != "last step"].groupby("method")["zero_shot_mean"].mean()
+    assert (
+        f"Growing ends at {means['growclip']:.3f}, the smallest fixed architecture at {means['fixed small']:.3f}"
+        in words
+    )
+    assert f"the medium one at {means['fixed medium']:.3f}, the large one at {means['fixed large']:.3f}" in words
+    best, verdict = told("cifar10", "best fixed (small), zero-shot")
+    assert f"{-best.found.mean:.1f} points behind the best ({best.found.low:.1f} to {best.found.high:.1f}," in words
+    large, _ = told("cifar10", "GrowCLIP - fixed large, equal FLOPs")
+    assert f"*{verdict}*), level with the large one ({large.found.mean:+.1f})" in words
+    steps = [np.mean([list(map(float, text.split())) for text in rows[rows["method"] == name]["steps_mean"]], axis=0)
+             for name in ("growclip", "fixed small")]  # fmt: skip
+    assert (steps[0] < steps[1]).all() and ", at every growth step" in words
+    ahead = told("cifar10", "FLOPs since the last pairs")[0].found.mean
+    assert f"last step's FLOPs ends {ahead:.1f} points behind growing" in words
+    recall = rows[rows["view"] != "last step"].groupby("method")["i2t_r1"].mean()
+    assert (
+        f"({recall.min():.2f} to {recall.max():.2f})" in words
+        and f"{rows['train_flops'].max() / 1e12:.1f} TFLOPs" in words
+    )
+    assert rows.query("method == 'growclip'")["plan"].nunique() == 1
+
+
+def test_what_is_told_of_inheriting_was_measured(told):
+    words = told_words()
+    best, supported = told("scenes, long", "best momentum (0.9) - random weights")
+    assert f"it is {best.found.mean:.1f} points ahead of random weights" in words and supported == "supported"
+    rows = table("momentum.csv").query("reading == 'A' and momentum == 1")
+    long, short = (rows[rows["before"] == before] for before in ("long", "short"))
+    gain = paired(long, short, "zero_shot_mean")
+    assert f"ends {gain.mean:.1f} points higher, with plain inheriting" in words
+    along, _ = told("scenes, online", "PIM - random, whole stream")
+    assert f"inheriting is worth {along.found.mean:.1f} points over random weights" in words
+    grown = table("growth.csv").query("data == 'scenes' and profile == 'online' and method == 'growclip'")
+    share = 100 * grown["search_flops"] / grown["train_flops"]
+    assert f"the search costs, {share.min():.0f} to {share.max():.0f} % of all FLOPs" in words
+    settings = ("scenes, study", "scenes, online")
+    fresh_starts = [told(where, "FLOPs since the last pairs")[0].found.mean for where in settings]
+    worth = "worth {:.1f} points over a fresh start with the last step's FLOPs ({:.1f} in profile"
+    assert worth.format(*fresh_starts) in words
+    random = table("growers.csv").query("profile == 'online' and method == 'random'").set_index("seed")
+    fresh = table("growth.csv").query("data == 'scenes' and profile == 'online' and view == 'last step'")
+    fresh = fresh.set_index("seed")
+    assert (random["zero_shot_mean"] == fresh["zero_shot_mean"]).all() and "are one and the same training" in words
+
+
+def test_what_is_told_of_sharing_and_dimensions_was_measured(told):
+    words = told_words()
+    shared = "best shared depth (1) - none"
+    recall, zero_shot = (
+        told("scenes", f"{shared}, {name}, equal FLOPs") for name in ("image-to-text R@1", "zero-shot")
+    )
+    assert (recall[1], zero_shot[1]) == (
+        "supported",
+        "contradicted",
+    ) and "both on five seeds, both with a verdict" in words
+    gaps = table("sharing.csv").query("equal == 'flops'").groupby("shared_depth")["modality_gap"].mean()
+    assert (
+        f"{gaps[0]:.3f} without sharing and {gaps[1]:.3f} with one shared block" in words and gaps[2:].min() > gaps[1]
+    )
+    rows = table("dimensions.csv")
+    tasks = [f"zero_shot_{name}" for name in ("kind", "texture", "relation")]
+    none = rows.query("growth == 'none'")[tasks].mean()
+    gains = 100 * (rows.query("equal == 'flops' and growth != 'balanced'").groupby("growth")[tasks].mean() - none)
+    kind, texture, relation = (gains[task].max() for task in tasks)
+    assert gains.idxmax().tolist()[:2] == ["text_width", "shared_width"]
+    assert f"(+{kind:.1f} points over no growth, at equal added FLOPs), shared width textures (+{texture:.1f})" in words
+    assert f"relations gain at most {relation:.1f} from any dimension alone" in words
+
+
+def test_what_is_told_of_emoji_was_measured(told):
     words = told_words()
     rows = table("growth.csv").query("data == 'emoji'")
     means = rows[rows["view"] != "last step"].groupby("method")["zero_shot_mean"].mean()
@@ -533,10 +630,23 @@ def test_what_is_told_of_emoji_was_measured():
     assert f"GrowCLIP {means['growclip']:.3f}, the fixed ones {fixed.min():.3f} to {fixed.max():.3f}" in words
     grown = rows.query("method == 'growclip'")
     assert grown["plan"].nunique() == 1 and len(grown) == 5 and "All five seeds grew alike" in words
-    steps = [int(count) for text in grown["steps_iterations"] for count in text.split()]
-    assert f"a growth step has {min(steps)} to {max(steps)} iterations" in words
-    known = next(f for f in claims.findings(ROOT / "results") if "emoji" in f.data and "known" in f.what)
-    assert f"by {-known.found.mean:.1f} points in the mean of the growth steps" in words
+    ratios = [
+        np.divide(sizes[1:], sizes[:-1])
+        for text in grown["steps_iterations"]
+        for sizes in [list(map(int, text.split()))]
+    ]
+    assert f"no more than {100 * np.max(ratios) - 100:.0f} % from one step to the next" in words  # equal epochs
+    plan, profile = read_plan(grown["plan"].iloc[0]), get_profile("study")
+    for base, ratio in zip(plan, ratios[0], strict=False):
+        assert len(GrowthSpace.at_step(base, typical_config(profile), ratio, profile.budget_power)) == 1
+    share = 100 * (grown["search_flops"] / grown["train_flops"]).mean()
+    assert f"one member. There is nothing to search for, though the search's {share:.0f} %" in words
+    known, verdict = told("emoji", "known concepts")
+    assert f"by {-known.found.mean:.1f} points in the mean of the growth steps (*{verdict}*)" in words
+    all_flops, verdict = told("emoji", "equal all FLOPs")
+    assert f"{-all_flops.found.mean:.1f} points ahead (*{verdict}*)" in words
+    last, verdict = told("emoji", "FLOPs since the last pairs")
+    assert f"those of the last step {last.found.mean:.1f} behind (*{verdict}*)" in words
 
 
 def test_what_is_told_of_the_choice_was_measured():
