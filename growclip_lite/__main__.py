@@ -178,7 +178,7 @@ def run_claims(args: argparse.Namespace) -> None:
     if not any(folder.glob("*.csv")):
         raise InputError(f"There is no table in {folder}; run a study first, or give the folder of its results.")
     tables = (
-        claims.short_table, claims.full_table, claims.scores_table,
+        claims.claim_table, claims.full_table, claims.scores_table,
         claims.continual_table, claims.tried_table, claims.main_table,
     )  # fmt: skip
     print("\n\n".join(table(folder) for table in tables))

@@ -171,14 +171,10 @@ def read_about(path: Path) -> dict | None:
             about = json.loads((file.metadata() or {}).get("about", "{}"))
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{path} is damaged ({error}); delete it to train this growth step again.") from error
-    whole = isinstance(about, dict)
-    if whole:
-        check_schema(about, path)
-        whole = {"step", "iteration", "records"} <= about.keys()
-    if not whole:
-        raise InputError(
-            f"{path} is damaged (its description is not whole); delete it to train this growth step again."
-        )
+    known = isinstance(about, dict) and about.get("schema") == SCHEMA
+    if not isinstance(about, dict) or (known and not {"step", "iteration", "records"} <= about.keys()):
+        raise InputError(f"{path} is damaged (it does not tell all of its step); delete it to train that step again.")
+    check_schema(about, path)
     return about
 
 

@@ -458,6 +458,9 @@ CASES = [
     Case(
         "column twice", lambda b: b.table(b"Image,image,caption\nb.png,a.png,cat\n"), "has the column image more than"
     ),
+    Case(
+        "the same column twice", lambda b: b.table(b"image,image,caption\nb.png,a.png,cat\n"), "column image more than"
+    ),
     Case("missing column", lambda b: b.table(b"image,text\na.png,cat\n"), "lacks the column caption"),
     Case("not UTF-8", lambda b: b.table("image,caption\na.png,Bär\n".encode("latin-1")), "not UTF-8 text"),
     Case("unquoted comma", lambda b: b.table(b"image,caption\na.png,cat, red\n"), "in double quotes"),

@@ -132,7 +132,12 @@ def test_every_study_runs_on_a_tiny_stream(name, tiny_world, tmp_path):
     assert (tmp_path / "results" / f"{name}.png").stat().st_size > 10_000
     told = full_table(tmp_path / "results")
     assert f"growclip study {name} " in told and "too few seeds" in told
-    assert "| C1 | a fixed architecture" in short_table(tmp_path / "results")
+    for table_of in (claim_table, short_table):
+        lines = table_of(tmp_path / "results").splitlines()
+        assert all(
+            any(line.startswith(f"| {claim} | {paper}") for line in lines) for claim, paper in claims.REPORTED.items()
+        )
+        assert "not measured" in " ".join(lines)
 
 
 def test_jobs_that_do_the_same_are_run_once(tiny_world, tmp_path, monkeypatch):
@@ -309,7 +314,7 @@ def test_a_findings_command_asks_for_the_setting_of_its_rows(study):
 
 def test_the_commands_of_the_tables_ask_for_their_seeds():
     for finding in claims.findings(ROOT / "results"):
-        command = claims.cells(finding, 0.5, "undecided")[-1].strip("`").split()
+        command = claims.cells((finding, 0.5, "undecided"))[-1].strip("`").split()
         assert parser().parse_args(command[1:]).seeds == finding.found.seeds
 
 
@@ -538,6 +543,15 @@ def told():
     return one
 
 
+def test_readmes_hours_of_reproducing_are_those_of_the_plan(tmp_path):
+    lines = running.describe_plan(ROOT / "results", tmp_path, 2).splitlines()
+    unknown = [line.split()[:2] for line in lines if "not measured before" in line]
+    assert unknown == [["growers", "emoji"], ["growers", "data/cifar10"]]
+    readme = told_words("README.md")
+    assert "All but two short ones that were never measured" in readme
+    assert f"measured: {float(lines[-1].split()[-1]):.0f} hours on two cores" in readme
+
+
 def test_readmes_words_on_growing_are_those_of_the_findings(told):
     words = told_words("README.md")
     settings = ("scenes, study", "scenes, online", "emoji", "cifar10")  # in the order of the text
@@ -548,6 +562,22 @@ def test_readmes_words_on_growing_are_those_of_the_findings(told):
     assert f"on emoji by {emoji:.0f}, undecided; on CIFAR-10 by {cifar:.0f}." in words
     ahead = [told(where, "FLOPs since the last pairs")[0].found.mean for where in settings]
     assert "it is {:.0f}, {:.0f}, {:.0f} and {:.0f} points ahead".format(*ahead) in words
+
+
+def test_what_is_told_of_batches_and_tasks_was_measured():
+    words, rows = told_words(), table("growth.csv").query("data == 'scenes' and profile == 'study'")
+    grown, small, medium = (
+        rows[(rows["method"] == name) & rows["view"].isin(["all", "flops"])].set_index("seed")
+        for name in ("growclip", "fixed small", "fixed medium")
+    )
+    sums = (part["steps_iterations"].map(lambda text: sum(map(int, text.split()))) for part in (small, grown))
+    batches = [10 * round(part.mean() / 10) for part in sums]
+    assert "the smallest sees about {:,} of them where growing sees {}".format(*batches) in words
+    tasks = [f"zero_shot_{name}" for name in TASK_NAMES]
+    lacks = [(part[tasks] - grown[tasks]).mean() for part in (medium, small)]
+    shares = [lack[["zero_shot_shape", "zero_shot_composition"]].sum() / lack.sum() for lack in lacks]
+    told = "make up {:.0%} of the net difference to the medium one, and {:.0%} of that to the smallest"
+    assert told.format(*shares).replace("%", " %") in words
 
 
 def test_what_is_told_of_cifar10_was_measured(told):
@@ -561,10 +591,11 @@ def test_what_is_told_of_cifar10_was_measured(told):
     best, verdict = told("cifar10", "best fixed (small), zero-shot")
     assert f"{-best.found.mean:.1f} points behind the best ({best.found.low:.1f} to {best.found.high:.1f}," in words
     large, _ = told("cifar10", "GrowCLIP - fixed large, equal FLOPs")
-    assert f"*{verdict}*), level with the large one ({large.found.mean:+.1f})" in words
+    assert f"*{verdict}*), which leads at every growth step, and level with the large one in the end" in words
+    assert f"({large.found.mean:+.1f})" in words
     steps = [np.mean([list(map(float, text.split())) for text in rows[rows["method"] == name]["steps_mean"]], axis=0)
              for name in ("growclip", "fixed small")]  # fmt: skip
-    assert (steps[0] < steps[1]).all() and ", at every growth step" in words
+    assert (steps[0] < steps[1]).all()
     ahead = told("cifar10", "FLOPs since the last pairs")[0].found.mean
     assert f"last step's FLOPs ends {ahead:.1f} points behind growing" in words
     recall = rows[rows["view"] != "last step"].groupby("method")["i2t_r1"].mean()
@@ -572,7 +603,10 @@ def test_what_is_told_of_cifar10_was_measured(told):
         f"({recall.min():.2f} to {recall.max():.2f})" in words
         and f"{rows['train_flops'].max() / 1e12:.1f} TFLOPs" in words
     )
-    assert rows.query("method == 'growclip'")["plan"].nunique() == 1
+    (plan,) = map(read_plan, rows.query("method == 'growclip'")["plan"].unique())
+    study = get_profile("study")
+    spaces = [GrowthSpace.at_step(base, typical_config(study), 2, study.budget_power) for base in plan[:-1]]
+    assert {len(space) for space in spaces} == {5, 6} and "spaces have five or six members" in words
 
 
 def test_what_is_told_of_inheriting_was_measured(told):
@@ -608,6 +642,10 @@ def test_what_is_told_of_sharing_and_dimensions_was_measured(told):
         "supported",
         "contradicted",
     ) and "both on five seeds, both with a verdict" in words
+    told_both = (
+        f"R@1 by {recall[0].found.mean:.1f} points and lowers zero-shot accuracy by {-zero_shot[0].found.mean:.1f}"
+    )
+    assert told_both in words
     gaps = table("sharing.csv").query("equal == 'flops'").groupby("shared_depth")["modality_gap"].mean()
     assert (
         f"{gaps[0]:.3f} without sharing and {gaps[1]:.3f} with one shared block" in words and gaps[2:].min() > gaps[1]

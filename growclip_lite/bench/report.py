@@ -18,6 +18,7 @@ from growclip_lite.studies.table import rows_of
 
 Figure = tuple[str, str, str]  # what, measured, asked for at least (or, of costs, at most)
 NOT_MEASURED = "not measured"
+RIVALS = {"open_clip": "open_clip's", "transformers": "transformers'"}
 
 
 def wide(rows: pd.DataFrame, part: str) -> pd.DataFrame:
@@ -37,19 +38,19 @@ def against_best(seconds: pd.DataFrame, ours: str, rival: str) -> str:
 def side_by_side(seconds: pd.DataFrame, ours: str, scale: Callable[[float], str]) -> str:
     """Ours, and the fastest setting of each rival: medians over windows, as `scale` shows seconds."""
     medians = seconds.median()
-    best = [medians[medians.index.str.startswith(rival)].min() for rival in ("open_clip", "transformers")]
+    best = [medians[medians.index.str.startswith(rival)].min() for rival in RIVALS]
     return "; ".join(scale(one) for one in (medians[ours], *best))
 
 
 def training(rows: pd.DataFrame) -> Iterator[Figure]:
     seconds = wide(rows, "contenders")
     exact = f"{OUR_NAME}, OpenAI's layers, AdamW"
-    samples = (rows["seconds"] * rows["samples_per_second"]).median()  # of a batch
-    told = side_by_side(seconds, OUR_NAME, lambda one: f"{samples / one:.0f}")
+    batch = (rows["seconds"] * rows["samples_per_second"]).median()  # pairs
+    told = side_by_side(seconds, OUR_NAME, lambda one: f"{batch / one:.0f}")
     yield "training, samples a second: ours; open_clip's best; transformers' best", told, ""
-    yield "training throughput / open_clip's best", against_best(seconds, OUR_NAME, "open_clip"), "3"
-    yield "training throughput / transformers' best", against_best(seconds, OUR_NAME, "transformers"), "1.7"
-    for rival, whose in (("open_clip", "open_clip's"), ("transformers", "transformers'")):
+    for (rival, whose), asked in zip(RIVALS.items(), ("3", "1.7"), strict=True):
+        yield f"training throughput / {whose} best", against_best(seconds, OUR_NAME, rival), asked
+    for rival, whose in RIVALS.items():
         yield f"the same with OpenAI's layers and AdamW / {whose} best", against_best(seconds, exact, rival), ""
     rates = rows[rows["part"] == "contenders"].pivot(index="window", columns="contender", values="flops_per_second")
     share, rate = (rates[OUR_NAME] / rates[MATMUL]).median(), rates[MATMUL].median()
@@ -75,7 +76,7 @@ def inference(rows: pd.DataFrame) -> Iterator[Figure]:
         best = seconds.filter(like=OUR_NAME).median().idxmin()
         told = side_by_side(seconds, best, lambda one: f"{1000 * one:.0f}")
         yield f"encode_{side}, ms a batch: ours; open_clip's best; transformers' best", told, ""
-        for rival, whose in (("open_clip", "open_clip's"), ("transformers", "transformers'")):
+        for rival, whose in RIVALS.items():
             yield f"encode_{side} / {whose} best", against_best(seconds, best, rival), asked
             asked = ""
     nine = wide(rows, "nine tasks")[OUR_NAME].median()

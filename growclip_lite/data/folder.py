@@ -9,6 +9,7 @@ growth steps, retrieval set and zero-shot task.
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import warnings
@@ -90,7 +91,9 @@ def read_captions(folder: Path) -> tuple[list[Record], list[str]]:
         reason = " ".join(str(error).split())
         raise InputError(f"{path} cannot be read ({reason}); put captions with commas in double quotes.") from error
     table.columns = table.columns.str.strip().str.lower()
-    if doubled := sorted(set(table.columns[table.columns.duplicated()])):
+    with path.open(encoding="utf-8-sig", newline="") as file:  # to pandas a second "image" has another name
+        names = Counter(name.strip().lower() for name in next(csv.reader(file)))
+    if doubled := [name for name in names if names[name] > 1]:
         raise InputError(f"{path} has the column {' and '.join(doubled)} more than once; please rename all but one.")
     missing = [name for name in ("image", "caption") if name not in table]
     if missing:

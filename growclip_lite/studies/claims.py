@@ -21,6 +21,7 @@ from growclip_lite.data.load import BUILT_IN
 from growclip_lite.markdown import markdown_table
 from growclip_lite.profiles import PROFILES
 from growclip_lite.studies.choice import last_step, search_against_training
+from growclip_lite.studies.growers import SHORT
 from growclip_lite.studies.statistics import FEWEST_SEEDS, Difference, difference, holm, paired, verdict
 from growclip_lite.studies.table import SETTING, TIMETABLE, first_setting, rows_of
 
@@ -36,6 +37,7 @@ REPORTED = {
 }
 VERDICTS = ("supported", "undecided", "contradicted", "too few seeds")
 ZERO_SHOT, RECALL = "zero_shot_mean", "i2t_r1"
+SHARED_CAPTIONS = {"cifar10"}  # eight captions for all pictures of a class: image-to-text R@1 means nothing there
 NAMES = {ZERO_SHOT: "zero-shot", RECALL: "image-to-text R@1"}
 
 
@@ -76,8 +78,10 @@ def best(rows: pd.DataFrame, by: str) -> tuple[object, pd.DataFrame]:
 
 
 def best_elsewhere(rows: pd.DataFrame, by: str) -> tuple[str, pd.DataFrame]:
-    """For every seed its row of the value of column `by` that is best on all other seeds; also the names of these
-    values. With a single seed there is no other to choose on."""
+    """The names of the values of column `by` that are best on all other seeds, and for every seed its row of that
+    value. With a single seed there is no other to choose on."""
+    if rows.empty:
+        return "", rows
     parts = []
     for seed, mine in rows.groupby("seed"):
         others = rows[rows["seed"] != seed]
@@ -115,7 +119,7 @@ def place(setting: dict[str, object]) -> str:
     return f"{setting['data']}, {setting['profile']}{told}, {share}"
 
 
-def command(study: str, setting: dict[str, object]) -> str:
+def command(study: str, setting: dict[str, object], short: bool = False) -> str:
     """What measures such rows of a study. Tables know a folder by its name alone: kept in `data/`, it is found."""
     data, profile = setting["data"], setting["profile"]
     options = {
@@ -125,12 +129,12 @@ def command(study: str, setting: dict[str, object]) -> str:
         "share-power": None if is_own(setting, "share_power") else f"{setting['share_power']:g}",
     }
     given = [f"--{name} {value}" for name, value in options.items() if value is not None]
-    return " ".join(["growclip study", study, *given])
+    return " ".join(["growclip study", study, *given, *(["--short"] if short else [])])
 
 
-def is_first(folder: Path, setting: dict[str, object]) -> bool:
-    """Whether it is the first setting of its data source in study 1: on these the verdicts rest."""
-    return setting == next(one for one in settings(folder, "growth") if one["data"] == setting["data"])
+def growth_command(folder: Path, setting: dict[str, object]) -> str:
+    """That of study 1; its short form has no view at equal iterations."""
+    return command("growth", setting, short=read(folder, "growth", view="steps", **setting).empty)
 
 
 def grown_at(folder: Path, setting: dict[str, object]) -> pd.DataFrame:
@@ -140,30 +144,32 @@ def grown_at(folder: Path, setting: dict[str, object]) -> pd.DataFrame:
 def on_fixed(folder: Path) -> Iterator[Finding]:
     """C1, C6 and C7: growing against fixed architectures."""
     for setting in settings(folder, "growth"):
-        where, again, headline = place(setting), command("growth", setting), is_first(folder, setting)
+        where, again = place(setting), growth_command(folder, setting)
         grown, rows = grown_at(folder, setting), read(folder, "growth", **setting)
         fixed = rows[rows["method"].str.startswith("fixed")]
-        for view, equal in (("flops", "FLOPs"), ("steps", "iterations")):
-            for name, part in best_first(fixed[fixed["view"] == view], "method"):
+        at_flops, at_steps = (best_first(fixed[fixed["view"] == view], "method") for view in ("flops", "steps"))
+        for rivals, equal in ((at_flops, "FLOPs"), (at_steps, "iterations")):
+            for name, part in rivals:
                 yield Finding("C1", where, f"GrowCLIP - {name}", equal, paired(grown, part, ZERO_SHOT), again)
-        for number, (name, part) in enumerate(best_first(fixed[fixed["view"] == "flops"], "method")):
+        for number, (name, part) in enumerate(at_flops):
             rival, first = name, number == 0
             if first:
                 rival = f"best fixed ({name.removeprefix('fixed ')})"
                 if grown["steps_known"].notna().all():
                     what, found = f"GrowCLIP - {rival}, known concepts, mean over steps", along_the_way(grown, part)
-                    yield Finding("C1", where, what, "FLOPs in all, not by growth step", found, again, headline)
+                    yield Finding("C1", where, what, "FLOPs in all, not by growth step", found, again, headline=True)
                 what, found = f"GrowCLIP - {rival}, {NAMES[ZERO_SHOT]}", paired(grown, part, ZERO_SHOT)
-                yield Finding("C6", where, what, "FLOPs", found, again, headline)
-            what, found = f"GrowCLIP - {rival}, {NAMES[RECALL]}", paired(grown, part, RECALL)
-            yield Finding("C7", where, what, "FLOPs", found, again, headline and first)
+                yield Finding("C6", where, what, "FLOPs", found, again, headline=True)
+            if setting["data"] not in SHARED_CAPTIONS:
+                what, found = f"GrowCLIP - {rival}, {NAMES[RECALL]}", paired(grown, part, RECALL)
+                yield Finding("C7", where, what, "FLOPs", found, again, headline=first)
 
 
 def on_scratch(folder: Path) -> Iterator[Finding]:
     """Growing against its last architecture with all data at once. C6: with all FLOPs; C5, what inheriting is worth:
     with those that growing spent since the last pairs had come."""
     for setting in settings(folder, "growth"):
-        where, again, grown = place(setting), command("growth", setting), grown_at(folder, setting)
+        where, again, grown = place(setting), growth_command(folder, setting), grown_at(folder, setting)
         for claim, view, equal in (("C6", "flops", "all FLOPs"), ("C5", "last step", "FLOPs since the last pairs")):
             part = read(folder, "growth", method="from scratch", view=view, **setting)
             if len(part):
@@ -172,11 +178,11 @@ def on_scratch(folder: Path) -> Iterator[Finding]:
 
 
 def on_growers(folder: Path) -> Iterator[Finding]:
-    """C6 and C7: growing against the best grower that does not inherit with momentum. C5: PIM against all of them,
-    along the same architectures."""
+    """C6 and C7: growing against the best grower other than PIM. C5: PIM against all of them, along the same
+    architectures."""
     for setting in settings(folder, "growers"):
-        where, again, headline = place(setting), command("growers", setting), is_first(folder, setting)
-        rows, grown = read(folder, "growers", **setting), grown_at(folder, setting)
+        rows, grown, where = read(folder, "growers", **setting), grown_at(folder, setting), place(setting)
+        again = command("growers", setting, short=set(rows["method"]) <= set(SHORT))
         pim, others = rows[rows["method"] == "PIM"], best_first(rows[rows["method"] != "PIM"], "method")
         for name, part in others:
             found = paired(pim, part, ZERO_SHOT)
@@ -184,7 +190,8 @@ def on_growers(folder: Path) -> Iterator[Finding]:
         for name, part in others[:1]:
             for claim, column in (("C6", ZERO_SHOT), ("C7", RECALL)):
                 what = f"GrowCLIP - best other grower ({name}), {NAMES[column]}"
-                yield Finding(claim, where, what, "FLOPs", paired(grown, part, column), again, headline)
+                if claim == "C6" or setting["data"] not in SHARED_CAPTIONS:
+                    yield Finding(claim, where, what, "FLOPs", paired(grown, part, column), again, headline=True)
 
 
 def on_search(folder: Path) -> Iterator[Finding]:
@@ -253,9 +260,14 @@ def on_dimensions(folder: Path) -> Iterator[Finding]:
     for equal, held in (("flops", "added FLOPs"), ("parameters", "added parameters")):
         same = rows[rows["equal"] == equal]
         balanced, alone = same[same["growth"] == "balanced"], same[same["growth"] != "balanced"]
-        for number, (name, part) in enumerate(best_first(alone, "growth")):
-            what, found = f"{str(name).replace('_', ' ')} alone - balanced", paired(part, balanced, ZERO_SHOT)
-            yield Finding("C4", where, what, f"{held}, iterations", found, again, equal == "flops" and number == 0)
+        names, its = best_elsewhere(alone, "growth")
+        what, found = f"best dimension alone ({names}) - balanced", paired(its, balanced, ZERO_SHOT)
+        yield Finding("C4", where, what, f"{held}, iterations", found, again, headline=equal == "flops")
+        for growth, part in best_first(alone, "growth"):
+            name = str(growth).replace("_", " ")
+            if name != names:  # else it has just been told
+                found = paired(part, balanced, ZERO_SHOT)
+                yield Finding("C4", where, f"{name} alone - balanced", f"{held}, iterations", found, again)
         if len(balanced):
             found = paired(balanced, none, ZERO_SHOT)
             yield Finding("C4", where, f"balanced, by {held} - no growth", "iterations", found, again)
@@ -322,16 +334,18 @@ def claim_by_claim(folder: Path) -> Iterator[tuple[str, str, list[Judged]]]:
         yield claim, reported, [one for one in found if one[0].claim == claim]
 
 
-def headlines(folder: Path) -> Iterator[tuple[str, str, Judged]]:
-    """What the verdicts rest on, with the claim and, beside its first one, what the paper reports."""
+def headlines(folder: Path) -> Iterator[tuple[str, str, Judged | None]]:
+    """What the verdicts rest on (None where nothing was measured), with the claim and, beside its first one, what the
+    paper reports."""
     for claim, reported, found in claim_by_claim(folder):
-        for number, one in enumerate(one for one in found if one[0].headline):
+        for number, one in enumerate([one for one in found if one[0].headline] or [None]):
             yield claim, reported if number == 0 else "", one
 
 
-def cells(finding: Finding, p: float, told: str) -> list[object]:
+def cells(judged: Judged) -> list[object]:
     """What, where, what was held equal, how large, how sure, and how to measure it."""
-    f, corrected = finding, "-" if np.isnan(p) else f"{p:.3f}"
+    f, p, told = judged
+    corrected = "-" if np.isnan(p) else f"{p:.3f}"
     return [f.what, f.data, f.equal, f.found, f.found.seeds, corrected, told, f"`{f.command} --seeds {f.found.seeds}`"]
 
 
@@ -340,16 +354,21 @@ CELLS = "measured | data | held equal | difference (95 %) | seeds | p (Holm) | v
 
 def claim_table(folder: Path) -> str:
     """For every claim what the paper reports, and what the verdict rests on, as Markdown."""
-    lines = [[claim, paper, *cells(*one)] for claim, paper, one in headlines(folder)]
+    lines = [
+        [claim, paper, *(cells(one) if one else ["not measured", *"-------"])]
+        for claim, paper, one in headlines(folder)
+    ]
     return markdown_table(f"claim | the paper (abstract) | {CELLS}", lines)
 
 
 def short_table(folder: Path) -> str:
     """The same in fewer columns."""
-    lines = [
-        [claim, paper, f"{f.what}; {f.data}", f.found, f.found.seeds, told]
-        for claim, paper, (f, _, told) in headlines(folder)
-    ]
+    lines = []
+    for claim, paper, one in headlines(folder):
+        f, _, told = one or (None, None, "-")
+        lines.append(
+            [claim, paper, *([f"{f.what}; {f.data}", f.found, f.found.seeds] if f else ["not measured", *"--"]), told]
+        )
     return markdown_table("claim | the paper (abstract) | measured | points (95 %) | seeds | verdict", lines)
 
 
@@ -357,7 +376,7 @@ def full_table(folder: Path) -> str:
     """For every claim a line per comparison, as Markdown."""
     parts = []
     for claim, reported, found in claim_by_claim(folder):
-        table = markdown_table(CELLS, [cells(*one) for one in found]) if found else "Not measured."
+        table = markdown_table(CELLS, [cells(one) for one in found]) if found else "Not measured."
         parts.append(f"**{claim}**: {reported}.\n\n{table}")
     return "\n\n".join(parts)
 

@@ -12,6 +12,7 @@ import pandas as pd
 from growclip_lite.architecture import HEAD_SIZE
 from growclip_lite.plots import GREY, PALETTE, plt
 from growclip_lite.studies.choice import last_step, search_against_training
+from growclip_lite.studies.claims import place
 from growclip_lite.studies.measures import read_plan
 from growclip_lite.studies.statistics import Difference, difference, paired
 from growclip_lite.studies.table import SETTING, TIMETABLE, first_setting, read_table
@@ -89,7 +90,8 @@ def growth_figure(rows: pd.DataFrame, path: Path) -> None:
     for (left, right), part in zip(panels, sources, strict=True):
         draw_growth(left, right, part, "steps_mean")
         left.set(ylabel=SCORES["zero_shot_mean"])
-        left.set_title(f"{part['data'].iloc[0]}, {part['seed'].nunique()} seeds", loc="left", fontsize=11)
+        where = place(part[SETTING].iloc[0].to_dict())
+        left.set_title(f"{where}; {part['seed'].nunique()} seeds", loc="left", fontsize=11)
     panels[0, 1].legend(frameon=False, fontsize=9, loc="lower right")
     write(figure, path)
 

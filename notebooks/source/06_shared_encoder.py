@@ -181,7 +181,8 @@ for name in ("i2t_r1", "zero_shot_mean"):
 # 95 % bootstrap intervals over seeds; dots: seeds.) At equal parameters, remember, deeper sharing also
 # spends more FLOPs, and still does not stand out.
 #
-# The verdict, computed from the rows, with Holm's correction for the four comparisons (12 derives it):
+# The verdict, computed from the rows, with Holm's correction for all these comparisons (12 derives it). The depth of
+# every seed is chosen on the other seeds; where two depths are named, these did not agree:
 
 # %%
 found = [f for f in claims.judged(root() / "results") if f[0].claim == "C3"]

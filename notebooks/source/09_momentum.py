@@ -374,6 +374,7 @@ else:
 for f, _, told in judged(results):
     if f.claim == "C5":
         print(f"{f.data}: {f.what}: {f.found} points, {f.found.seeds} seeds, {told}")
+        print(f"   held equal: {f.equal}")
 
 # %% [markdown]
 # **Takeaway:** after long training 0.9 and 1 cannot be told apart, and small momenta are behind. After brief

@@ -295,7 +295,7 @@ judged = [f for f in claims.judged(place) if f[0].claim == "C4" and f[0].found.s
 for finding, corrected, told in judged:
     if finding.equal.startswith("added"):  # else it belongs to the lines above it
         kind = finding.equal.split()[1].rstrip(",")
-    print(f"{finding.what:<32} {kind:<10} {str(finding.found):<22} p {corrected:.2f}  {told}")
+    print(f"{finding.what:<46} {kind:<10} {str(finding.found):<22} p {corrected:.2f}  {told}")
 
 # %%
 verdicts = [told for _, _, told in judged]
