@@ -246,11 +246,11 @@ def choice_figure(rows: pd.DataFrame, path: Path) -> None:
     chosen = rows[rows["part"] == "choice"]
     chosen = chosen.assign(shared_flops=chosen["added_flops"] - chosen["image_flops"] - chosen["text_flops"])
     for number, (_, part) in enumerate(chosen.groupby("data")):
-        for place, side in enumerate(("image", "text", "shared")):
+        for position, side in enumerate(("image", "text", "shared")):
             mean, low, high = centre(part[f"{side}_flops"] / 1e6)
             name = f"{side} encoder" if number == 0 else None
-            x = number + 0.27 * (place - 1)
-            right.bar(x, mean, 0.25, yerr=[[low], [high]], color=PALETTE[place], capsize=4, label=name)
+            x = number + 0.27 * (position - 1)
+            right.bar(x, mean, 0.25, yerr=[[low], [high]], color=PALETTE[position], capsize=4, label=name)
     right.set_xticks(range(chosen["data"].nunique()), [f"{data} stream" for data, _ in chosen.groupby("data")])
     tidy(right, ylabel="added by the search, MFLOPs a pair", title="does the choice follow the data?")
     for axes in (left, middle, right):
