@@ -619,6 +619,14 @@ def test_what_is_told_of_inheriting_was_measured(told):
     assert f"ends {gain.mean:.1f} points higher, with plain inheriting" in words
     along, _ = told("scenes, online", "PIM - random, whole stream")
     assert f"inheriting is worth {along.found.mean:.1f} points over random weights" in words
+    means = table("growers.csv").query("profile == 'online'").groupby("method")["zero_shot_mean"].mean()
+    assert len(means) == 6 and "so far six growers of eight" in words
+    names = {"PIM": "PIM with a momentum of 0.9", "plain inheriting": "plain inheriting"}
+    for method in ("PIM", "LEMON", "plain inheriting", "Net2Net"):
+        assert f"{names.get(method, method)} ({means[method]:.3f})" in words
+        assert method == "PIM" or told("scenes, online", f"PIM - {method}")[1] == "undecided"
+    behind, verdict = told("scenes, online", "PIM - bert2BERT")
+    assert f"bert2BERT's AKI ends {behind.found.mean:.1f} points behind PIM, {verdict}." in words
     grown = table("growth.csv").query("data == 'scenes' and profile == 'online' and method == 'growclip'")
     share = 100 * grown["search_flops"] / grown["train_flops"]
     assert f"the search costs, {share.min():.0f} to {share.max():.0f} % of all FLOPs" in words
