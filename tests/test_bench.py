@@ -203,15 +203,17 @@ def test_the_table_follows_from_the_rows(tmp_path):
         "simplifications": {"OpenAI's layers": (3, nothing), "without biases": (2, nothing)},
     }  # fmt: skip
     rows = [
-        {"part": part, "window": w, "contender": name, "seconds": s * (w + 1), "flops_per_second": f / (w + 1)}
+        {"part": part, "window": w, "contender": name, "seconds": s * (w + 1), "flops_per_second": f / (w + 1),
+         "samples_per_second": 64 / s / (w + 1)}
         for w in range(3)
         for part, contestants in parts.items()
         for name, (s, f) in contestants.items()
-    ]
+    ]  # fmt: skip
     write_rows(tmp_path / "bench_throughput.csv", rows)
     table = report.table(tmp_path, KEY)
     assert "| training throughput / open_clip's best | 4.0 (4.0 to 4.0; its best: bf16 amp) | 3 |" in table
     assert "| training throughput / transformers' best | 2.0 (2.0 to 2.0; its best: fp32 eager) | 1.7 |" in table
+    assert "ours; open_clip's best; transformers' best | 32; 8; 16 |  |" in table
     assert "| share of the bf16 matrix-product rate | 25 % of 6.00 TFLOP/s | 22 % |" in table
     assert "| training throughput by: without biases | 1.50 (1.50 to 1.50) |  |" in table
     assert "| accuracy | not measured |" in table and "| cost | not measured |" in table
@@ -240,7 +242,9 @@ def test_times_to_marks_are_told_with_their_bounds(tmp_path):
     write_rows(tmp_path / "bench_accuracy.csv", rows + points("grown", 0.81) + points("from scratch", 0.5, 0.81))
     table = report.table(tmp_path, KEY)
     assert "| time to the upper mark, from scratch / grown | 40 s / 10 s = 4.0 | 2 |" in table
-    assert "| the same, counted from the arrival of the last pairs | 40 s / 5 s = 8.0 |  |" in table
+    assert "| time to the lower mark, from scratch / grown |" in table
+    assert "| time to the upper mark, open_clip / growclip-lite | over 160 s" in table
+    assert "| the same (upper mark), counted from the arrival of the last pairs | 40 s / 5 s = 8.0 |  |" in table
 
 
 def test_figures_of_quality_search_and_cost(tmp_path):
@@ -253,8 +257,8 @@ def test_figures_of_quality_search_and_cost(tmp_path):
     write_rows(tmp_path / "bench_quality.csv", quality)
     members = [
         {"seed": 0, "architecture": str(i), "repeat": 0, "search_loss": i, "trained_loss": i,
-         "trained_zero_shot": 1 - i / 20, "train_seconds": 50, "search_seconds": 10, "step_seconds": 100,
-         "space_size": 8}
+         "trained_zero_shot": 1 - i / 20, "train_seconds": 50 if i < 4 else 500, "search_seconds": 10,
+         "step_seconds": 100, "space_size": 8, "member": i < 4}
         for i in range(10)
     ]  # fmt: skip
     again = [members[0] | {"repeat": 1, "trained_loss": 0.2}, members[5] | {"repeat": 1, "trained_loss": 4.8}]
@@ -268,6 +272,7 @@ def test_figures_of_quality_search_and_cost(tmp_path):
     assert "| search / training of that growth step | 10 % | 15 % |" in table
     assert "| search / training of all members of the space | 2.5 % |" in table
     assert table.count("1.00 (1.00 to 1.00, 10 members)") == 2
+    assert "| Kendall's tau of a search that knew the loss up to chance | about 1.0 |  |" in table
     assert "3.0277 between members, 0.2000 between trainings of the same one (2 pairs)" in table
     assert (
         "| cost, pairs 10000 | 9 s, 4 MiB |" in table and "| peak memory, most pairs / fewest | 1.50 | 1.2 |" in table

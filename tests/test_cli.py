@@ -487,7 +487,7 @@ CASES = [
     Case(
         "steps without validation data",
         lambda b: b.spoiled(step=lambda i: 1 + i // 32, split=lambda i: "val" if i > 80 else "train"),
-        "no validation pair in growth steps 1 and 2",
+        "fewer than two validation pairs in growth steps 1 and 2",
     ),
     # shards and emoji
     Case("missing shard", lambda b: b.shard(name="{a..b}.tar"), "b.tar; check the name and the numbers"),

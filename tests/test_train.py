@@ -211,7 +211,7 @@ def test_a_training_saved_and_loaded_in_between_is_the_same(
 
     def save_at_half(state: TrainingState) -> None:
         if state.iteration == half:
-            save_training(path, whole, state, {"note": "half"})
+            save_training(path, whole, state, {"step": 1, "note": "half"})
 
     final = fit(whole, data(augment=True), config, seed=1, save=save_at_half)
 

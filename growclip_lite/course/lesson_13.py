@@ -51,8 +51,9 @@ def t_test_finds(one: np.ndarray, other: np.ndarray, paired: bool) -> float:
 
 
 def draw_forest(found: list[Judged]) -> Figure:
-    """All differences with their intervals, a line each, coloured by verdict."""
+    """Differences with their intervals, a line each, coloured by verdict."""
     figure, axes = subplots(figsize=(11, 1.6 + 0.42 * len(found)))
+    axes.set_ylim(0.6 - len(found), 0.6)
     for number, (finding, _, told) in enumerate(found):
         d = finding.found
         reach = None if np.isnan(d.low) else [[d.mean - d.low], [d.high - d.mean]]

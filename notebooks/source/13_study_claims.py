@@ -200,7 +200,8 @@ assert (same.max() / same.min()).max() < 1.05
 # %% [markdown]
 # ## All claims
 #
-# In the paper's abstract, these are the claims; short names in the figure below:
+# In the paper's abstract, these are the claims; short names in the figure below, which shows what the verdicts
+# rest on:
 
 # %%
 for claim, words in claims.REPORTED.items():
@@ -228,8 +229,8 @@ predictions.reveal("supported", "a" if not supported else "b" if supported <= 5 
 print(f"{supported} of {len(found)}")
 
 # %%
-alt = "Differences with 95 % intervals of all comparisons, claim by claim, coloured by verdict."
-show(lesson_13.draw_forest(found), alt)
+alt = "Differences with 95 % intervals that the verdicts rest on, claim by claim, coloured by verdict."
+show(lesson_13.draw_forest([one for one in found if one[0].headline]), alt)
 told = [told for _, _, told in found]
 counted = ", ".join(f"{told.count(name)} {name}" for name in claims.VERDICTS)
 missing = [claim for claim in claims.REPORTED if not any(f.claim == claim for f, _, _ in found)]
