@@ -172,20 +172,20 @@ def run_study(args: argparse.Namespace) -> None:
 
 
 def run_claims(args: argparse.Namespace) -> None:
-    from growclip_lite.studies import claims
+    from growclip_lite.studies import claim_tables
 
     folder = Path(args.results)
     if not any(folder.glob("*.csv")):
         raise InputError(f"There is no table in {folder}; run a study first, or give the folder of its results.")
     tables = (
-        claims.claim_table, claims.full_table, claims.scores_table,
-        claims.continual_table, claims.tried_table, claims.main_table,
+        claim_tables.claim_table, claim_tables.full_table, claim_tables.scores_table,
+        claim_tables.continual_table, claim_tables.tried_table, claim_tables.main_table,
     )  # fmt: skip
     print("\n\n".join(table(folder) for table in tables))
 
 
 def run_reproduce(args: argparse.Namespace) -> None:
-    from growclip_lite.studies.claims import full_table
+    from growclip_lite.studies.claim_tables import full_table
     from growclip_lite.studies.jobs import default_workers
     from growclip_lite.studies.run import describe_plan, reproduce
     from growclip_lite.studies.table import RESULTS

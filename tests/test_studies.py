@@ -30,7 +30,8 @@ from growclip_lite.search import TOLERANCE, Score, select, unevenness
 from growclip_lite.studies import capacity, claims, growers, growing, jobs
 from growclip_lite.studies import run as running
 from growclip_lite.studies.choice import last_step, search_against_training
-from growclip_lite.studies.claims import (
+from growclip_lite.studies.claim_tables import (
+    cells,
     claim_table,
     continual_table,
     full_table,
@@ -314,7 +315,7 @@ def test_a_findings_command_asks_for_the_setting_of_its_rows(study):
 
 def test_the_commands_of_the_tables_ask_for_their_seeds():
     for finding in claims.findings(ROOT / "results"):
-        command = claims.cells((finding, 0.5, "undecided"))[-1].strip("`").split()
+        command = cells((finding, 0.5, "undecided"))[-1].strip("`").split()
         assert parser().parse_args(command[1:]).seeds == finding.found.seeds
 
 
@@ -322,12 +323,12 @@ def test_the_commands_of_the_tables_ask_for_their_seeds():
 def test_a_second_profile_in_a_table_is_not_mixed_in(study, tmp_path):
     rows = read_table(ROOT / "results" / f"{study}.csv")
     write_table(tmp_path / f"{study}.csv", rows)
-    before = claims.full_table(tmp_path)
+    before = full_table(tmp_path)
     others = [rows.assign(profile="other")]
     if study == "choice":
         others.append(rows[rows["part"].isin(["regret", "ranking"])].assign(data="other"))
     write_table(tmp_path / f"{study}.csv", pd.concat([rows, *others]))
-    assert claims.full_table(tmp_path) == before and before.count("\n") > 2
+    assert full_table(tmp_path) == before and before.count("\n") > 2
 
 
 def test_verdicts_need_the_whole_interval_on_one_side():

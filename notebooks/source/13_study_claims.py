@@ -29,7 +29,7 @@ from growclip_lite.course.predictions import Predictions
 # %%
 from IPython.display import Markdown, display
 
-from growclip_lite.studies import claims
+from growclip_lite.studies import claim_tables, claims
 from growclip_lite.studies.statistics import (
     FEWEST_SEEDS,
     Difference,
@@ -251,7 +251,7 @@ for f, _, told in found:
 # claim by claim; `results/README.md` has the same, and all other comparisons:
 
 # %%
-display(Markdown(claims.claim_table(results)))
+display(Markdown(claim_tables.claim_table(results)))
 
 # %% [markdown]
 # ## The growth study, step by step

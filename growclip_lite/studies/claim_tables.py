@@ -1,0 +1,138 @@
+"""What the tables of rows say, as Markdown: the claims of the paper with their verdicts, and the scores behind them.
+Everything is computed from the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from growclip_lite.markdown import markdown_table
+from growclip_lite.studies.claims import RECALL, REPORTED, ZERO_SHOT, Judged, judged, place, read, settings
+from growclip_lite.studies.statistics import paired
+
+
+def claim_by_claim(folder: Path) -> Iterator[tuple[str, str, list[Judged]]]:
+    """Every claim, what the paper reports, and what was found on it."""
+    found = judged(folder)
+    for claim, reported in REPORTED.items():
+        yield claim, reported, [one for one in found if one[0].claim == claim]
+
+
+def headlines(folder: Path) -> Iterator[tuple[str, str, Judged | None]]:
+    """What the verdicts rest on (None where nothing was measured), with the claim and, beside its first one, what the
+    paper reports."""
+    for claim, reported, found in claim_by_claim(folder):
+        for number, one in enumerate([one for one in found if one[0].headline] or [None]):
+            yield claim, reported if number == 0 else "", one
+
+
+def cells(judged: Judged) -> list[object]:
+    """What, where, what was held equal, how large, how sure, and how to measure it."""
+    f, p, told = judged
+    corrected = "-" if np.isnan(p) else f"{p:.3f}"
+    return [f.what, f.data, f.equal, f.found, f.found.seeds, corrected, told, f"`{f.command} --seeds {f.found.seeds}`"]
+
+
+CELLS = "measured | data | held equal | difference (95 %) | seeds | p (Holm) | verdict | command"
+
+
+def claim_table(folder: Path) -> str:
+    """For every claim what the paper reports, and what the verdict rests on, as Markdown."""
+    lines = [
+        [claim, paper, *(cells(one) if one else ["not measured", *"-------"])]
+        for claim, paper, one in headlines(folder)
+    ]
+    return markdown_table(f"claim | the paper (abstract) | {CELLS}", lines)
+
+
+def short_table(folder: Path) -> str:
+    """The same in fewer columns."""
+    lines = []
+    for claim, paper, one in headlines(folder):
+        f, _, told = one or (None, None, "-")
+        lines.append(
+            [claim, paper, *([f"{f.what}; {f.data}", f.found, f.found.seeds] if f else ["not measured", *"--"]), told]
+        )
+    return markdown_table("claim | the paper (abstract) | measured | points (95 %) | seeds | verdict", lines)
+
+
+def full_table(folder: Path) -> str:
+    """For every claim a line per comparison, as Markdown."""
+    parts = []
+    for claim, reported, found in claim_by_claim(folder):
+        table = markdown_table(CELLS, [cells(one) for one in found]) if found else "Not measured."
+        parts.append(f"**{claim}**: {reported}.\n\n{table}")
+    return "\n\n".join(parts)
+
+
+def mean_and_deviation(values: pd.Series) -> str:
+    """Over seeds; "not measured" where there are none."""
+    if values.empty:
+        return "not measured"
+    return f"{values.mean():.3f} ± {values.std():.3f}" if len(values) > 1 else f"{values.mean():.3f}"
+
+
+def scores_table(folder: Path) -> str:
+    """The grown runs, and at equal FLOPs the fixed ones and those from scratch: means and deviations over seeds."""
+    lines = []
+    for setting in settings(folder, "growth"):
+        rows = read(folder, "growth", **setting)
+        for (method, view), part in rows[rows["view"] != "steps"].groupby(["method", "view"], sort=False):
+            name = f"{method}, {view} only" if view == "last step" else method
+            scores = [mean_and_deviation(part[column]) for column in (ZERO_SHOT, RECALL)]
+            cost = f"{part['train_flops'].mean() / 1e12:.1f}"
+            lines.append([place(setting), name, len(part), *scores, cost])
+    head = "data, profile, iterations | method | seeds | mean zero-shot | image-to-text R@1 | TFLOPs"
+    return markdown_table(head, lines)
+
+
+def continual_table(folder: Path) -> str:
+    """Study 7: means and deviations over seeds, a line per method, without growing and with it."""
+    lines = []
+    for setting in settings(folder, "continual"):
+        where, rows = place(setting), read(folder, "continual", **setting)
+        for (growing, method), part in rows.groupby(["growing", "method"], sort=False):
+            scores = [mean_and_deviation(part[column]) for column in (ZERO_SHOT, "plasticity", "forgetting", RECALL)]
+            lines.append([where, "growing" if growing else "fixed large", method, len(part), *scores])
+    head = (
+        "data, profile, iterations | architecture | method | seeds | mean zero-shot | plasticity | forgetting "
+        "| image-to-text R@1"
+    )
+    return markdown_table(head, lines)
+
+
+def main_table(folder: Path) -> str:
+    """The main job at profile laptop, and its final architecture from scratch with the last growth step's budget."""
+    lines = []
+    every = read(folder, "main")
+    for (data, iterations), rows in every.groupby(["data", "iterations"], sort=False) if len(every) else []:
+        grown, scratch = (rows[rows["method"] == method] for method in ("growclip", "from scratch"))
+        gain = paired(grown, scratch, ZERO_SHOT)
+        scores = [mean_and_deviation(part) for part in (grown[ZERO_SHOT], grown[RECALL], scratch[ZERO_SHOT])]
+        told = gain if gain.seeds > 1 else "not measured"
+        lines.append([data, f"{iterations:,}", len(grown), *scores, told])
+    scores = "mean zero-shot | image-to-text R@1 | from scratch, zero-shot"
+    return markdown_table(f"data | iterations | seeds | {scores} | gain, points (95 %)", lines)
+
+
+def tried_table(folder: Path) -> str:
+    """What was tried before the studies, on validation data and seeds of its own: a line per setting and plan (which
+    of a search is what it has found)."""
+    lines = []
+    setting = ["kind", "plan", "share_power", "batch_size", "learning_rate"]
+    every = read(folder, "tried")
+    for (kind, plan, power, batch, rate), part in every.groupby(setting, sort=False) if len(every) else []:
+        steps = plan.split()
+        shown = steps[0] if len(set(steps)) == 1 else " → ".join(steps)
+        scores = [f"{part[column].mean():.3f}" for column in ("validation_mean", "validation_i2t_r1")]
+        lines.append(
+            [kind, shown, f"{power:g}", batch, f"{rate:g}", f"{part['tflops'].mean():.1f}", len(part), *scores]
+        )
+    head = (
+        "architectures | plan (depth and width of image, text, shared) | share power | batch | learning rate | TFLOPs "
+        "| seeds | validation zero-shot | validation R@1"
+    )
+    return markdown_table(head, lines)
