@@ -188,6 +188,15 @@ def test_the_study_of_choice_runs_on_its_own_streams(tiny_world, tmp_path):
     assert set(both["loss_after"]) == set(regret["loss_after"]) and both["search_loss"].gt(0).all()
 
 
+def test_a_search_that_follows_the_hard_side_is_told_so():
+    """By the member that it likes best and by all, also where its rule for ties takes the same one every time."""
+    same = {"seed": range(5), "text_flops": 1, "image_flops": 1, "added_flops": 4, "text_leads": "-1 0.5 1"}
+    text = pd.DataFrame(same | {"data": "hard-text", "search_losses": "3 2 1"})
+    image = pd.DataFrame(same | {"data": "hard-image", "search_losses": "1 2 3"})
+    found = [finding.found.mean for finding in claims.on_hard_streams(pd.concat([text, image]), "")]
+    assert found == [0.0, 200.0, 200.0]
+
+
 def test_members_are_matched_with_what_the_search_said_of_them():
     small, wide, deep = "1,1,1,1,1,1", "1,2,1,1,1,1", "2,1,1,1,1,1"
     about = {"data": "scenes", "profile": "study", "iterations": 500, "share_power": 1.0}
@@ -544,7 +553,8 @@ def told():
     return one
 
 
-def test_readmes_hours_of_reproducing_are_those_of_the_plan(tmp_path):
+def test_readmes_hours_of_reproducing_are_those_of_the_plan(tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "at_hand", lambda grid: True)  # as where CIFAR-10's folder has been made
     lines = running.describe_plan(ROOT / "results", tmp_path, 2).splitlines()
     unknown = [line.split()[:2] for line in lines if "not measured before" in line]
     assert unknown == [["growers", "emoji"], ["growers", "data/cifar10"]]

@@ -4,7 +4,8 @@ Regret: in the last growth step of a grown run, members of the growth space are 
 the step, all from the same model and with the same batches; the search's choice is one of them, as are
 the most balanced member and the widest. They differ in cost, within the growth budget. Ranking: the scores
 that a search from that model gives them. Data-awareness: a search on two streams whose new pairs are hard on
-the text side and on the image side; and for each stream, which side it would have paid to grow.
+the text side and on the image side; and for each stream, which side it would have paid to grow. These start
+even, and their budget grows as much as the data, so that the growth space has room on either side.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from growclip_lite.architecture import Architecture, forward_flops
+from growclip_lite.architecture import Architecture, ModelConfig, forward_flops
 from growclip_lite.grow import Run, begin_step
 from growclip_lite.growth_space import GrowthSpace
 from growclip_lite.model import GrowCLIP
@@ -30,6 +31,7 @@ from growclip_lite.studies.table import first_setting
 
 RANDOM_MEMBERS = 10
 BEFORE = 0.25  # iterations before the hard pairs come, as a share of the profile's
+HARD_START, HARD_BUDGET_POWER = Architecture(1, 1, 1, 1, 1, 1), 1.0
 SIDES = {"image": ("image_depth", "image_width"), "text": ("text_depth", "text_width")}
 
 
@@ -46,13 +48,17 @@ def member_job(run: Run, source: str, plan: Plan, iterations: tuple[int, ...], a
     return growth_row(run, old, grow_once(run, len(run.stream.train), old, architecture))
 
 
+def ranked(report: dict) -> dict[str, str]:
+    """The members that a search scored and their losses, lowest first."""
+    members = tuple(Architecture.from_dict(entry["architecture"]) for entry in report["ranking"])
+    return {"members": write_plan(members), "search_losses": listed(entry["loss"] for entry in report["ranking"])}
+
+
 def ranking_job(run: Run, source: str, plan: Plan, iterations: tuple[int, ...]) -> dict:
     """What a search in the last growth step says about the members, best first."""
     old = copy.deepcopy(trained_along(source, run.profile, run.seed, plan, iterations))  # begin_step teaches it words
     _, _, report = begin_step(run, len(run.stream.train), old, {})
-    members = tuple(Architecture.from_dict(entry["architecture"]) for entry in report["ranking"])
-    losses = listed(entry["loss"] for entry in report["ranking"])
-    return {"members": write_plan(members), "search_losses": losses, "train_flops": report["flops"]}
+    return ranked(report) | {"train_flops": report["flops"]}
 
 
 def last_space(grid: Grid, row) -> GrowthSpace:
@@ -80,20 +86,29 @@ def rivals(space: GrowthSpace, seed: int) -> dict[str, Architecture]:
     return found | {f"random {number}": space.members[pick] for number, pick in enumerate(picks)}
 
 
+def added_flops(base: Architecture, grown: Architecture, config: ModelConfig) -> dict[str, int]:
+    """Forward FLOPs of a pair that growth adds: all of them, and what each side adds where it alone grows."""
+    sides = {side: replace(base, **{name: getattr(grown, name) for name in names}) for side, names in SIDES.items()}
+    cost = forward_flops(base, config)
+    return {name: forward_flops(size, config) - cost for name, size in {"added": grown, **sides}.items()}
+
+
+def text_lead(added: dict[str, int]) -> float:
+    """The text side's share of the growth minus the image side's, from -1 to 1."""
+    return (added["text"] - added["image"]) / added["added"]
+
+
 def search_job(run: Run, source: str, iterations: int) -> dict:
-    """What the search chooses when the second step's pairs have come."""
+    """What the search chooses when the second step's pairs have come, and what it says about all members."""
     old = trained_before(source, run.profile, run.seed, run.profile.start, 2, iterations)
     old = copy.deepcopy(old)  # begin_step teaches it words
     model, _, report = begin_step(run, 2, old, {})
-    chosen, base, config = model.architecture, old.architecture, model.config
-    cost, added = forward_flops(base, config), {"added_flops": forward_flops(chosen, config)}
-    for side, names in SIDES.items():
-        alone = replace(base, **{name: getattr(chosen, name) for name in names})
-        added[f"{side}_flops"] = forward_flops(alone, config)
-    added = {name: flops - cost for name, flops in added.items()}
+    found, base, config = ranked(report), old.architecture, model.config
+    leads = [text_lead(added_flops(base, member, config)) for member in read_plan(found["members"])]
+    added = {f"{name}_flops": value for name, value in added_flops(base, model.architecture, config).items()}
     return {
-        "architecture": str(chosen), **added, "space_size": report["space_size"], "evaluated": report["evaluated"],
-        "train_flops": report["flops"],
+        "architecture": str(model.architecture), **added, **found, "text_leads": listed(leads),
+        "space_size": report["space_size"], "evaluated": report["evaluated"], "train_flops": report["flops"],
     }  # fmt: skip
 
 
@@ -138,8 +153,9 @@ def jobs(grid: Grid, grown_rows: pd.DataFrame) -> list[Job]:
             found.append(grid.job(row.seed, member_job, *before, architecture, part="regret", rule=rule))
         found.append(grid.job(row.seed, ranking_job, *before, part="ranking", rule="search"))
     iterations = round(BEFORE * grid.profile.iterations)
+    profile = replace(grid.profile, start=HARD_START, budget_power=HARD_BUDGET_POWER)
     for source in ("hard-text", "hard-image"):
-        hard = replace(grid, source=source)
+        hard = replace(grid, source=source, profile=profile)
         for seed in range(grid.seeds):
             found.append(hard.job(seed, search_job, source, iterations, part="choice", rule="search"))
             found += [hard.job(seed, side_job, source, iterations, side, part="side", rule=side) for side in SIDES]

@@ -22,7 +22,7 @@ from growclip_lite.profiles import PROFILES
 from growclip_lite.studies.choice import last_step, search_against_training
 from growclip_lite.studies.growers import SHORT
 from growclip_lite.studies.statistics import FEWEST_SEEDS, Difference, difference, holm, paired, verdict
-from growclip_lite.studies.table import SETTING, TIMETABLE, first_setting, rows_of
+from growclip_lite.studies.table import SETTING, TIMETABLE, first_setting, measured_at, rows_of
 
 # What the paper's abstract reports.
 REPORTED = {
@@ -201,7 +201,7 @@ def on_search(folder: Path) -> Iterator[Finding]:
     rows = first_setting(rows, TIMETABLE)  # its hard streams are part of the study
     here = last_step(rows)
     source = here["data"].iloc[0] if len(here) else "scenes"
-    again = command("choice", rows[SETTING].iloc[0].to_dict() | {"data": source})
+    again = command("choice", measured_at(rows) | {"data": source})
     members = here[here["part"] == "regret"]
     if len(members):
         chosen, others = members[members["rule"] == "search"], members[members["rule"] != "search"]
@@ -225,12 +225,30 @@ def on_search(folder: Path) -> Iterator[Finding]:
         ]
         what = "Kendall's tau of the search's losses with those after training, members trained, x 100"
         yield Finding("C2", where, what, equal, difference(100 * np.array(taus)), again)
-    chosen = rows[rows["part"] == "choice"]
-    if len(chosen):
-        share = chosen.assign(share=(chosen["text_flops"] - chosen["image_flops"]) / chosen["added_flops"])
-        text, image = (share[share["data"] == f"hard-{side}"] for side in ("text", "image"))
-        what = "share of the growth on the text side - on the image side, percent: hard on text - hard on image"
-        yield Finding("C2", "hard streams", what, "everything else", paired(text, image, "share"), again, headline=True)
+    searches = rows[rows["part"] == "choice"]
+    if len(searches):
+        yield from on_hard_streams(searches, again)
+
+
+def on_hard_streams(searches: pd.DataFrame, again: str) -> Iterator[Finding]:
+    """C2: how far the text side is ahead of the image side, on the stream that is hard on text against the one that is
+    hard on image: in the choice, in the member of the lowest loss (which the rule for ties may leave), in all."""
+    leads, losses = (
+        [np.array(text.split(), dtype=float) for text in searches[column]] for column in ("text_leads", "search_losses")
+    )
+    searches = searches.assign(
+        choice=(searches["text_flops"] - searches["image_flops"]) / searches["added_flops"],
+        lowest=[lead[loss.argmin()] for lead, loss in zip(leads, losses, strict=True)],
+        every=[-kendalltau(*pair).statistic for pair in zip(leads, losses, strict=True)],
+    )
+    text, image = (searches[searches["data"] == f"hard-{side}"] for side in ("text", "image"))
+    for column, what in {
+        "choice": "lead of the text side in the growth (share of FLOPs, percent)",
+        "lowest": "the same in the member of the lowest loss",
+        "every": "Kendall's tau of that lead with low loss, all members, x 100",
+    }.items():
+        what, found = f"{what}: hard on text - hard on image", paired(text, image, column)
+        yield Finding("C2", "hard streams", what, "everything else", found, again, headline=column == "choice")
 
 
 def on_sharing(folder: Path) -> Iterator[Finding]:
@@ -238,7 +256,7 @@ def on_sharing(folder: Path) -> Iterator[Finding]:
     rows = read_first(folder, "sharing")
     if not len(rows):
         return
-    none, again = rows[rows["shared_depth"] == 0], command("sharing", rows[SETTING].iloc[0].to_dict())
+    none, again = rows[rows["shared_depth"] == 0], command("sharing", measured_at(rows))
     for equal, part in rows.groupby("equal"):
         depths, its = best_elsewhere(part[part["shared_depth"] > 0], "shared_depth")
         where, held = str(part["data"].iloc[0]), {"flops": "FLOPs", "parameters": "parameters"}[equal] + ", iterations"
@@ -255,7 +273,7 @@ def on_dimensions(folder: Path) -> Iterator[Finding]:
     if not len(rows):
         return
     none, where = rows[rows["growth"] == "none"], str(rows["data"].iloc[0])
-    again = command("dimensions", rows[SETTING].iloc[0].to_dict())
+    again = command("dimensions", measured_at(rows))
     for equal, held in (("flops", "added FLOPs"), ("parameters", "added parameters")):
         same = rows[rows["equal"] == equal]
         balanced, alone = same[same["growth"] == "balanced"], same[same["growth"] != "balanced"]
@@ -277,7 +295,7 @@ def on_momentum(folder: Path) -> Iterator[Finding]:
     rows = read_first(folder, "momentum")
     for before, part in rows.groupby("before") if len(rows) else []:
         where, a = f"{part['data'].iloc[0]}, {before} training before", part[part["reading"] == "A"]
-        again = command("momentum", part[SETTING].iloc[0].to_dict())
+        again = command("momentum", measured_at(part))
         names, its = best_elsewhere(a[(a["momentum"] > 0) & (a["momentum"] < 1)], "momentum")
         for other, momentum in (("plain inheriting", 1.0), ("random weights", 0.0)):
             found = paired(its, a[a["momentum"] == momentum], ZERO_SHOT)

@@ -12,10 +12,11 @@ import pandas as pd
 from growclip_lite.architecture import HEAD_SIZE
 from growclip_lite.plots import GREY, PALETTE, plt
 from growclip_lite.studies.choice import last_step, search_against_training
-from growclip_lite.studies.claims import place
+from growclip_lite.studies.claims import SHARED_CAPTIONS, place
+from growclip_lite.studies.growers import GROWERS
 from growclip_lite.studies.measures import read_plan
 from growclip_lite.studies.statistics import Difference, difference, paired
-from growclip_lite.studies.table import SETTING, TIMETABLE, first_setting, read_table
+from growclip_lite.studies.table import TIMETABLE, first_setting, measured_at, rows_of
 from growclip_lite.train import RECORD_EVERY
 
 # Methods and views of study 1 at equal FLOPs; a line has the same colour in all panels.
@@ -90,7 +91,7 @@ def growth_figure(rows: pd.DataFrame, path: Path) -> None:
     for (left, right), part in zip(panels, sources, strict=True):
         draw_growth(left, right, part, "steps_mean")
         left.set(ylabel=SCORES["zero_shot_mean"])
-        where = place(part[SETTING].iloc[0].to_dict())
+        where = place(measured_at(part))
         left.set_title(f"{where}; {part['seed'].nunique()} seeds", loc="left", fontsize=11)
     panels[0, 1].legend(frameon=False, fontsize=9, loc="lower right")
     write(figure, path)
@@ -108,15 +109,22 @@ def forest(axes, differences: dict[str, Difference], label: str) -> None:
 
 
 def growers_figure(rows: pd.DataFrame, path: Path) -> None:
-    """GrowCLIP against every other grower, paired by seed."""
-    rows, growth = first_setting(rows), read_table(path.with_name("growth.csv"))
-    same = (growth[SETTING] == rows[SETTING].iloc[0]).all(axis=1)
-    grown = growth[same & (growth["method"] == "growclip")]
-    figure, panels = plt.subplots(1, 2, figsize=(12, 4.6), sharey=True, gridspec_kw={"wspace": 0.06})
-    for axes, (column, label) in zip(panels, SCORES.items(), strict=True):
-        differences = {name: paired(grown, part, column) for name, part in rows.groupby("method", sort=False)}
-        forest(axes, differences, f"GrowCLIP minus this grower, points of {label}")
-    figure.suptitle(f"Same architectures, same FLOPs, {rows['data'].iloc[0]}, {rows['seed'].nunique()} seeds")
+    """GrowCLIP against every other grower, paired by seed, a row of panels for every data source (in its first
+    setting)."""
+    sources = [first_setting(part) for _, part in rows.groupby("data", sort=False)]
+    counts = [part["method"].nunique() for part in sources]
+    size, grid = (12, 1.3 * len(sources) + 0.4 * sum(counts)), {"height_ratios": counts, "wspace": 0.06, "hspace": 0.5}
+    figure, panels = plt.subplots(len(sources), 2, figsize=size, sharey="row", squeeze=False, gridspec_kw=grid)
+    for (left, right), part in zip(panels, sources, strict=True):
+        grown = rows_of(path.with_name("growth.csv"), measured_at(part) | {"method": "growclip"})
+        for axes, (column, label) in zip((left, right), SCORES.items(), strict=True):
+            parts = {name: part[part["method"] == name] for name in GROWERS}
+            differences = {name: paired(grown, its, column) for name, its in parts.items() if len(its)}
+            forest(axes, differences, f"GrowCLIP minus this grower, points of {label}")
+        where = place(measured_at(part))
+        left.set_title(f"{where}; {part['seed'].nunique()} seeds", loc="left", fontsize=11)
+        if part["data"].iloc[0] in SHARED_CAPTIONS:
+            right.remove()
     write(figure, path)
 
 

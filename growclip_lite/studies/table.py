@@ -66,6 +66,11 @@ def add_row(path: Path, row: dict) -> None:
     write_table(path, pd.concat([*rows, pd.DataFrame([row])]))
 
 
+def measured_at(rows: pd.DataFrame) -> dict[str, object]:
+    """The data, profile and timetable of the first row."""
+    return rows[SETTING].iloc[0].to_dict()
+
+
 def first_setting(rows: pd.DataFrame, columns: Sequence[str] = SETTING) -> pd.DataFrame:
     """The rows with the data, profile and timetable of the first one, or what else of it `columns` name."""
     if rows.empty:
