@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tiny import tiny_model, tiny_stream
 from torch.utils.flop_counter import FlopCounterMode
 
 from growclip_lite.__main__ import main
 from growclip_lite.architecture import Architecture, ModelConfig, training_flops
 from growclip_lite.bench import cost, report, rivals
+from growclip_lite.bench.quality import adamw_config, adamw_state
 from growclip_lite.bench.rivals import open_clip_model, transformers_model, with_end_token
 from growclip_lite.bench.run import SMOKE, run_bench
 from growclip_lite.bench.search_quality import agreement, drawn
@@ -22,6 +24,7 @@ from growclip_lite.bench.variants import OPENAI, OURS, VariantCLIP, new_variant
 from growclip_lite.growth_space import GrowthSpace
 from growclip_lite.model import HEAD_SIZE, new_model
 from growclip_lite.profiles import get_profile
+from growclip_lite.train import TrainConfig, TrainingSet, fit
 
 KEY = {"machine": "a laptop", "profile": "laptop"}
 ARCHITECTURE = Architecture(2, 2, 1, 3, 0, 2)
@@ -248,11 +251,11 @@ def test_times_to_marks_are_told_with_their_bounds(tmp_path):
 
 
 def test_figures_of_quality_search_and_cost(tmp_path):
-    scores = {0: (0.5, 0.52), 1: (0.6, 0.6)}
+    scores = {0: (0.5, 0.52, 0.53, 0.48), 1: (0.6, 0.6, 0.5, 0.59)}
     quality = [
         {"variant": name, "seed": seed, "zero_shot_mean": value}
         for seed, values in scores.items()
-        for name, value in zip(("OpenAI's layers", "without biases"), values, strict=True)
+        for name, value in zip(("OpenAI's layers", "without biases", "AdamW 0.001", "AdamW 0.002"), values, strict=True)
     ]
     write_rows(tmp_path / "bench_quality.csv", quality)
     members = [
@@ -269,6 +272,7 @@ def test_figures_of_quality_search_and_cost(tmp_path):
     write_rows(tmp_path / "bench_cost.csv", axes)
     table = report.table(tmp_path, KEY)
     assert "| points of accuracy by: without biases | +1.0 ± 1.4 (seeds: 2) |" in table
+    assert "| points of accuracy by: Muon (against AdamW 0.002) | +2.5 ± 2.1 (seeds: 2) |" in table
     assert "| search / training of that growth step | 10 % | 15 % |" in table
     assert "| search / training of all members of the space | 2.5 % |" in table
     assert table.count("1.00 (1.00 to 1.00, 10 members)") == 2
@@ -277,6 +281,20 @@ def test_figures_of_quality_search_and_cost(tmp_path):
     assert (
         "| cost, pairs 10000 | 9 s, 4 MiB |" in table and "| peak memory, most pairs / fewest | 1.50 | 1.2 |" in table
     )
+
+
+def test_adamw_in_muons_place_moves_all_weights_alike():
+    """AdamW's first step is the learning rate in every weight that has a gradient, decay apart."""
+    model, stream = tiny_model(), tiny_stream()
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    config = adamw_config(TrainConfig(iterations=1, batch_size=8, learning_rate=0.02, warmup=1), 1e-3)
+    assert config.learning_rate * config.weight_decay == pytest.approx(0.02 * 0.01)
+    data = TrainingSet(stream.train[:1], model.tokenizer, model.config.context_length)
+    fit(model, data, config, 0, state=adamw_state(model, config))
+    moved = {name: (weight.detach() - before[name]).abs() for name, weight in model.named_parameters()}
+    blocks = [change for name, change in moved.items() if ".blocks." in name]
+    assert len(blocks) > 4 and all(change.median() == pytest.approx(1e-3, rel=0.05) for change in blocks)
+    assert max(change.max() for change in moved.values()) < 1.3e-3
 
 
 # ---- the command

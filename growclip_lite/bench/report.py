@@ -62,12 +62,18 @@ def training(rows: pd.DataFrame) -> Iterator[Figure]:
 
 
 def quality(rows: pd.DataFrame) -> Iterator[Figure]:
-    """Every rung against the one before, paired by seed."""
+    """Every rung against the one before, and Muon against AdamW at its best learning rate, paired by seed."""
     scores = rows.pivot(index="seed", columns="variant", values="zero_shot_mean")[rows["variant"].unique()]
-    for before, after in pairwise(scores.columns):
+    by_adamw = scores.columns[scores.columns.str.startswith("AdamW")]
+    rungs = scores.columns.drop(by_adamw)
+    compared = [(before, after, after) for before, after in pairwise(rungs)]
+    if len(by_adamw):
+        best = scores[by_adamw].mean().idxmax()
+        compared.append((best, rungs[-1], f"Muon (against {best})"))
+    for before, after, name in compared:
         gain = (100 * (scores[after] - scores[before])).dropna()
         spread = f" ± {gain.std():.1f}" if len(gain) > 1 else ""
-        yield f"points of accuracy by: {after}", f"{gain.mean():+.1f}{spread} (seeds: {len(gain)})", ""
+        yield f"points of accuracy by: {name}", f"{gain.mean():+.1f}{spread} (seeds: {len(gain)})", ""
 
 
 def inference(rows: pd.DataFrame) -> Iterator[Figure]:
