@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import kendalltau
 
 from growclip_lite.architecture import Architecture, ModelConfig, forward_flops
 from growclip_lite.grow import Run, begin_step
@@ -141,6 +142,19 @@ def search_against_training(rows: pd.DataFrame) -> pd.DataFrame:
     members = members.assign(sizes=members["plan"].str.split().str[-1]).drop_duplicates(["seed", "sizes"])
     scores = pd.DataFrame(scores, columns=["seed", "sizes", "search_loss"])
     return members.merge(scores, on=["seed", "sizes"], validate="one_to_one")
+
+
+def text_leads(searches: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the part `choice` with the lead of the text side in the `choice`, in the member of the `lowest` loss, and
+    over `every` member (Kendall's tau of the lead with low loss)."""
+    leads, losses = (
+        [np.array(text.split(), dtype=float) for text in searches[column]] for column in ("text_leads", "search_losses")
+    )
+    return searches.assign(
+        choice=(searches["text_flops"] - searches["image_flops"]) / searches["added_flops"],
+        lowest=[lead[loss.argmin()] for lead, loss in zip(leads, losses, strict=True)],
+        every=[-kendalltau(*pair).statistic for pair in zip(leads, losses, strict=True)],
+    )
 
 
 def jobs(grid: Grid, grown_rows: pd.DataFrame) -> list[Job]:

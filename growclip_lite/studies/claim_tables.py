@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from growclip_lite.markdown import markdown_table
-from growclip_lite.studies.claims import RECALL, REPORTED, ZERO_SHOT, Judged, judged, place, read, settings
+from growclip_lite.studies.claims import RECALL, REPORTED, VERDICTS, ZERO_SHOT, Judged, judged, place, read, settings
 from growclip_lite.studies.statistics import paired
 
 
@@ -19,14 +19,6 @@ def claim_by_claim(folder: Path) -> Iterator[tuple[str, str, list[Judged]]]:
     found = judged(folder)
     for claim, reported in REPORTED.items():
         yield claim, reported, [one for one in found if one[0].claim == claim]
-
-
-def headlines(folder: Path) -> Iterator[tuple[str, str, Judged | None]]:
-    """What the verdicts rest on (None where nothing was measured), with the claim and, beside its first one, what the
-    paper reports."""
-    for claim, reported, found in claim_by_claim(folder):
-        for number, one in enumerate([one for one in found if one[0].headline] or [None]):
-            yield claim, reported if number == 0 else "", one
 
 
 def cells(judged: Judged) -> list[object]:
@@ -39,24 +31,35 @@ def cells(judged: Judged) -> list[object]:
 CELLS = "measured | data | held equal | difference (95 %) | seeds | p (Holm) | verdict | command"
 
 
+def headlines(found: list[Judged]) -> list[Judged]:
+    """What the verdict on a claim rests on."""
+    return [one for one in found if one[0].headline]
+
+
 def claim_table(folder: Path) -> str:
     """For every claim what the paper reports, and what the verdict rests on, as Markdown."""
-    lines = [
-        [claim, paper, *(cells(one) if one else ["not measured", *"-------"])]
-        for claim, paper, one in headlines(folder)
-    ]
+    lines = []
+    for claim, reported, found in claim_by_claim(folder):
+        told = [cells(one) for one in headlines(found)] or [["not measured", *"-------"]]
+        lines += [[claim, "" if number else reported, *line] for number, line in enumerate(told)]
     return markdown_table(f"claim | the paper (abstract) | {CELLS}", lines)
 
 
+def overall(verdicts: list[str]) -> str:
+    """The verdict, where all agree, or how many there are of each."""
+    if len(set(verdicts)) == 1:
+        return verdicts[0]
+    return ", ".join(f"{verdicts.count(name)} {name}" for name in VERDICTS if name in verdicts) or "-"
+
+
 def short_table(folder: Path) -> str:
-    """The same in fewer columns."""
+    """The same, a line per claim."""
     lines = []
-    for claim, paper, one in headlines(folder):
-        f, _, told = one or (None, None, "-")
-        lines.append(
-            [claim, paper, *([f"{f.what}; {f.data}", f.found, f.found.seeds] if f else ["not measured", *"--"]), told]
-        )
-    return markdown_table("claim | the paper (abstract) | measured | points (95 %) | seeds | verdict", lines)
+    for claim, reported, found in claim_by_claim(folder):
+        found = headlines(found)
+        told = "<br>".join(f"{f.what}; {f.data}: **{f.found}**, seeds: {f.found.seeds}, {told}" for f, _, told in found)
+        lines.append([claim, reported, told or "not measured", overall([told for *_, told in found])])
+    return markdown_table("claim | the paper (abstract) | measured, points (95 %) | verdict", lines)
 
 
 def full_table(folder: Path) -> str:

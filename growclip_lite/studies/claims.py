@@ -19,7 +19,7 @@ from scipy.stats import kendalltau
 
 from growclip_lite.data.load import BUILT_IN
 from growclip_lite.profiles import PROFILES
-from growclip_lite.studies.choice import last_step, search_against_training
+from growclip_lite.studies.choice import last_step, search_against_training, text_leads
 from growclip_lite.studies.growers import SHORT
 from growclip_lite.studies.statistics import FEWEST_SEEDS, Difference, difference, holm, paired, verdict
 from growclip_lite.studies.table import SETTING, TIMETABLE, first_setting, measured_at, rows_of
@@ -233,14 +233,7 @@ def on_search(folder: Path) -> Iterator[Finding]:
 def on_hard_streams(searches: pd.DataFrame, again: str) -> Iterator[Finding]:
     """C2: how far the text side is ahead of the image side, on the stream that is hard on text against the one that is
     hard on image: in the choice, in the member of the lowest loss (which the rule for ties may leave), in all."""
-    leads, losses = (
-        [np.array(text.split(), dtype=float) for text in searches[column]] for column in ("text_leads", "search_losses")
-    )
-    searches = searches.assign(
-        choice=(searches["text_flops"] - searches["image_flops"]) / searches["added_flops"],
-        lowest=[lead[loss.argmin()] for lead, loss in zip(leads, losses, strict=True)],
-        every=[-kendalltau(*pair).statistic for pair in zip(leads, losses, strict=True)],
-    )
+    searches = text_leads(searches)
     text, image = (searches[searches["data"] == f"hard-{side}"] for side in ("text", "image"))
     for column, what in {
         "choice": "lead of the text side in the growth (share of FLOPs, percent)",

@@ -11,12 +11,12 @@ import pandas as pd
 
 from growclip_lite.architecture import HEAD_SIZE
 from growclip_lite.plots import GREY, PALETTE, plt
-from growclip_lite.studies.choice import last_step, search_against_training
+from growclip_lite.studies.choice import last_step, search_against_training, text_leads
 from growclip_lite.studies.claims import SHARED_CAPTIONS, place
 from growclip_lite.studies.growers import GROWERS
 from growclip_lite.studies.measures import read_plan
 from growclip_lite.studies.statistics import Difference, difference, paired
-from growclip_lite.studies.table import TIMETABLE, first_setting, measured_at, rows_of
+from growclip_lite.studies.table import SETTING, TIMETABLE, first_setting, measured_at, rows_of
 from growclip_lite.train import RECORD_EVERY
 
 # Methods and views of study 1 at equal FLOPs; a line has the same colour in all panels.
@@ -83,16 +83,14 @@ def draw_growth(left, right, rows: pd.DataFrame, column: str) -> None:
 
 
 def growth_figure(rows: pd.DataFrame, path: Path) -> None:
-    """Accuracy over growth steps and over FLOPs, all methods at equal FLOPs, a row of panels for every data source (in
-    its first setting)."""
-    sources = [first_setting(part) for _, part in rows.groupby("data", sort=False)]
-    size, grid = (12, 0.8 + 3.9 * len(sources)), {"wspace": 0.06, "hspace": 0.36}
-    figure, panels = plt.subplots(len(sources), 2, figsize=size, sharey="row", squeeze=False, gridspec_kw=grid)
-    for (left, right), part in zip(panels, sources, strict=True):
+    """Accuracy over growth steps and over FLOPs, all methods at equal FLOPs, a row of panels for every setting."""
+    parts = [part for _, part in rows.groupby(SETTING, sort=False)]
+    size, grid = (12, 0.8 + 3.6 * len(parts)), {"wspace": 0.06, "hspace": 0.4}
+    figure, panels = plt.subplots(len(parts), 2, figsize=size, sharey="row", squeeze=False, gridspec_kw=grid)
+    for (left, right), part in zip(panels, parts, strict=True):
         draw_growth(left, right, part, "steps_mean")
         left.set(ylabel=SCORES["zero_shot_mean"])
-        where = place(measured_at(part))
-        left.set_title(f"{where}; {part['seed'].nunique()} seeds", loc="left", fontsize=11)
+        left.set_title(f"{place(measured_at(part))}; seeds: {part['seed'].nunique()}", loc="left", fontsize=11)
     panels[0, 1].legend(frameon=False, fontsize=9, loc="lower right")
     write(figure, path)
 
@@ -109,20 +107,18 @@ def forest(axes, differences: dict[str, Difference], label: str) -> None:
 
 
 def growers_figure(rows: pd.DataFrame, path: Path) -> None:
-    """GrowCLIP against every other grower, paired by seed, a row of panels for every data source (in its first
-    setting)."""
-    sources = [first_setting(part) for _, part in rows.groupby("data", sort=False)]
-    counts = [part["method"].nunique() for part in sources]
-    size, grid = (12, 1.3 * len(sources) + 0.4 * sum(counts)), {"height_ratios": counts, "wspace": 0.06, "hspace": 0.5}
-    figure, panels = plt.subplots(len(sources), 2, figsize=size, sharey="row", squeeze=False, gridspec_kw=grid)
-    for (left, right), part in zip(panels, sources, strict=True):
+    """GrowCLIP against every other grower, paired by seed, a row of panels for every setting."""
+    parts = [part for _, part in rows.groupby(SETTING, sort=False)]
+    counts = [part["method"].nunique() for part in parts]
+    size, grid = (12, 1.3 * len(counts) + 0.4 * sum(counts)), {"height_ratios": counts, "wspace": 0.06, "hspace": 0.5}
+    figure, panels = plt.subplots(len(counts), 2, figsize=size, sharey="row", squeeze=False, gridspec_kw=grid)
+    for (left, right), part in zip(panels, parts, strict=True):
         grown = rows_of(path.with_name("growth.csv"), measured_at(part) | {"method": "growclip"})
         for axes, (column, label) in zip((left, right), SCORES.items(), strict=True):
-            parts = {name: part[part["method"] == name] for name in GROWERS}
-            differences = {name: paired(grown, its, column) for name, its in parts.items() if len(its)}
+            others = {name: part[part["method"] == name] for name in GROWERS}
+            differences = {name: paired(grown, its, column) for name, its in others.items() if len(its)}
             forest(axes, differences, f"GrowCLIP minus this grower, points of {label}")
-        where = place(measured_at(part))
-        left.set_title(f"{where}; {part['seed'].nunique()} seeds", loc="left", fontsize=11)
+        left.set_title(f"{place(measured_at(part))}; seeds: {part['seed'].nunique()}", loc="left", fontsize=11)
         if part["data"].iloc[0] in SHARED_CAPTIONS:
             right.remove()
     write(figure, path)
@@ -223,6 +219,19 @@ def draw_search_against_training(axes, members: pd.DataFrame) -> None:
     )
 
 
+def draw_text_leads(axes, searches: pd.DataFrame) -> None:
+    """How far the text side is ahead in what the search likes best, and in what it chooses, stream by stream."""
+    streams = sorted(searches["data"].unique())
+    for number, (column, label) in enumerate({"lowest": "lowest loss", "choice": "choice (ties: even, cheap)"}.items()):
+        for position, data in enumerate(streams):
+            leads = searches.loc[searches["data"] == data, column].sort_values()
+            x = position + 0.36 * (number - 0.5) + np.linspace(-0.1, 0.1, len(leads))
+            axes.plot(x, leads, "o", color=PALETTE[number], alpha=0.75, label=label if position == 0 else None)
+    axes.axhline(0, color="#222222", lw=1)
+    axes.set_xticks(range(len(streams)), [f"{data} stream" for data in streams])
+    tidy(axes, ylabel="growth: text side's share - image side's", title="does the growth follow the data?")
+
+
 def choice_figure(rows: pd.DataFrame, path: Path) -> None:
     """The choice among all members trained, how the search ranks them, and where two hard streams make the architecture
     grow."""
@@ -251,16 +260,7 @@ def choice_figure(rows: pd.DataFrame, path: Path) -> None:
     left.set_xticks(sorted(members["seed"].unique()))
     draw_search_against_training(middle, search_against_training(here))
     middle.set_title("does the search rank them?")
-    chosen = rows[rows["part"] == "choice"]
-    chosen = chosen.assign(shared_flops=chosen["added_flops"] - chosen["image_flops"] - chosen["text_flops"])
-    for number, (_, part) in enumerate(chosen.groupby("data")):
-        for position, side in enumerate(("image", "text", "shared")):
-            mean, low, high = centre(part[f"{side}_flops"] / 1e6)
-            name = f"{side} encoder" if number == 0 else None
-            x = number + 0.27 * (position - 1)
-            right.bar(x, mean, 0.25, yerr=[[low], [high]], color=PALETTE[position], capsize=4, label=name)
-    right.set_xticks(range(chosen["data"].nunique()), [f"{data} stream" for data, _ in chosen.groupby("data")])
-    tidy(right, ylabel="added by the search, MFLOPs a pair", title="does the choice follow the data?")
+    draw_text_leads(right, text_leads(rows[rows["part"] == "choice"]))
     for axes in (left, middle, right):
         axes.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=5)
     write(figure, path)
