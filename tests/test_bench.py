@@ -294,6 +294,7 @@ def test_adamw_in_muons_place_moves_all_weights_alike():
     moved = {name: (weight.detach() - before[name]).abs() for name, weight in model.named_parameters()}
     blocks = [change for name, change in moved.items() if ".blocks." in name]
     assert len(blocks) > 4 and all(change.median() == pytest.approx(1e-3, rel=0.05) for change in blocks)
+    assert moved["image_projection"].median() == pytest.approx(1e-3, rel=0.05)
     assert max(change.max() for change in moved.values()) < 1.3e-3
 
 

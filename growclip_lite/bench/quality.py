@@ -45,17 +45,16 @@ def quality(path: Path, run: Run, architecture: Architecture, iterations: int, k
     config = run.model_config(tokenizer)
     data = run.training_set(steps, tokenizer)
     settings = replace(run.train_config(steps), iterations=iterations)
-    trainings = {name: (switches, settings) for name, switches in ladder().items()}
-    trainings |= {f"AdamW {rate:g}": (OURS, adamw_config(settings, rate)) for rate in ADAMW_RATES}
-    for name, (switches, recipe) in tqdm(trainings.items(), desc=f"quality, seed {run.seed}"):
+    trainings = {name: (switches, settings, TrainingState.begin) for name, switches in ladder().items()}
+    trainings |= {f"AdamW {rate:g}": (OURS, adamw_config(settings, rate), adamw_state) for rate in ADAMW_RATES}
+    for name, (switches, recipe, begin_state) in tqdm(trainings.items(), desc=f"quality, seed {run.seed}"):
         row = key | {"variant": name, "iterations": iterations, "seed": run.seed}
         if done(path, row):
             continue
         begin = time.monotonic()
         model = new_variant(architecture, config, switches, run.seed_of(0), tokenizer).to(run.device)
         model.compute_dtype = run.precision
-        state = None if recipe is settings else adamw_state(model, recipe)
-        fit(model, data, recipe, run.seed_of(0), state=state, title=name)
+        fit(model, data, recipe, run.seed_of(0), state=begin_state(model, recipe), title=name)
         seconds = time.monotonic() - begin
         model.cpu().compute_dtype = torch.float32
         accuracy = mean(zero_shot_all(model, run.stream.validation_tasks))

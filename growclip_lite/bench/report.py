@@ -66,11 +66,11 @@ def quality(rows: pd.DataFrame) -> Iterator[Figure]:
     scores = rows.pivot(index="seed", columns="variant", values="zero_shot_mean")[rows["variant"].unique()]
     by_adamw = scores.columns[scores.columns.str.startswith("AdamW")]
     rungs = scores.columns.drop(by_adamw)
-    compared = [(before, after, after) for before, after in pairwise(rungs)]
+    comparisons = [(before, after, after) for before, after in pairwise(rungs)]
     if len(by_adamw):
         best = scores[by_adamw].mean().idxmax()
-        compared.append((best, rungs[-1], f"Muon (against {best})"))
-    for before, after, name in compared:
+        comparisons.append((best, rungs[-1], f"Muon (against {best})"))
+    for before, after, name in comparisons:
         gain = (100 * (scores[after] - scores[before])).dropna()
         spread = f" ± {gain.std():.1f}" if len(gain) > 1 else ""
         yield f"points of accuracy by: {name}", f"{gain.mean():+.1f}{spread} (seeds: {len(gain)})", ""

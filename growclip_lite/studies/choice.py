@@ -4,8 +4,9 @@ Regret: in the last growth step of a grown run, members of the growth space are 
 the step, all from the same model and with the same batches; the search's choice is one of them, as are
 the most balanced member and the widest. They differ in cost, within the growth budget. Ranking: the scores
 that a search from that model gives them. Data-awareness: a search on two streams whose new pairs are hard on
-the text side and on the image side; and for each stream, which side it would have paid to grow. These start
-even, and their budget grows as much as the data, so that the growth space has room on either side.
+the text side and on the image side; and for each stream, which side it would have paid to grow. On both
+streams the encoders start at equal size, and the budget grows as much as the data, so that the growth
+space has room on either side.
 """
 
 from __future__ import annotations
@@ -95,8 +96,8 @@ def added_flops(base: Architecture, grown: Architecture, config: ModelConfig) ->
 
 
 def text_lead(added: dict[str, int]) -> float:
-    """The text side's share of the growth minus the image side's, from -1 to 1."""
-    return (added["text"] - added["image"]) / added["added"]
+    """The text side's share of the added FLOPs minus the image side's, from -1 to 1; 0 where nothing is added."""
+    return (added["text"] - added["image"]) / max(added["added"], 1)
 
 
 def search_job(run: Run, source: str, iterations: int) -> dict:
@@ -106,9 +107,11 @@ def search_job(run: Run, source: str, iterations: int) -> dict:
     model, _, report = begin_step(run, 2, old, {})
     found, base, config = ranked(report), old.architecture, model.config
     leads = [text_lead(added_flops(base, member, config)) for member in read_plan(found["members"])]
-    added = {f"{name}_flops": value for name, value in added_flops(base, model.architecture, config).items()}
+    chosen = added_flops(base, model.architecture, config)
+    added = {f"{name}_flops": value for name, value in chosen.items()}
     return {
         "architecture": str(model.architecture), **added, **found, "text_leads": listed(leads),
+        "text_lead": text_lead(chosen),
         "space_size": report["space_size"], "evaluated": report["evaluated"], "train_flops": report["flops"],
     }  # fmt: skip
 
@@ -145,13 +148,12 @@ def search_against_training(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def text_leads(searches: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the part `choice` with the lead of the text side in the `choice`, in the member of the `lowest` loss, and
-    over `every` member (Kendall's tau of the lead with low loss)."""
+    """Rows of the part `choice` with the lead of the text side in the member of the `lowest` loss, and over `every`
+    member (Kendall's tau of the lead with low loss), beside that of the choice, `text_lead`."""
     leads, losses = (
         [np.array(text.split(), dtype=float) for text in searches[column]] for column in ("text_leads", "search_losses")
     )
     return searches.assign(
-        choice=(searches["text_flops"] - searches["image_flops"]) / searches["added_flops"],
         lowest=[lead[loss.argmin()] for lead, loss in zip(leads, losses, strict=True)],
         every=[-kendalltau(*pair).statistic for pair in zip(leads, losses, strict=True)],
     )
@@ -168,9 +170,11 @@ def jobs(grid: Grid, grown_rows: pd.DataFrame) -> list[Job]:
         found.append(grid.job(row.seed, ranking_job, *before, part="ranking", rule="search"))
     iterations = round(BEFORE * grid.profile.iterations)
     profile = replace(grid.profile, start=HARD_START, budget_power=HARD_BUDGET_POWER)
+    about = {"start": write_plan((HARD_START,)), "budget_power": HARD_BUDGET_POWER}
     for source in ("hard-text", "hard-image"):
         hard = replace(grid, source=source, profile=profile)
         for seed in range(grid.seeds):
-            found.append(hard.job(seed, search_job, source, iterations, part="choice", rule="search"))
-            found += [hard.job(seed, side_job, source, iterations, side, part="side", rule=side) for side in SIDES]
+            found.append(hard.job(seed, search_job, source, iterations, part="choice", rule="search", **about))
+            for side in SIDES:
+                found.append(hard.job(seed, side_job, source, iterations, side, part="side", rule=side, **about))
     return found

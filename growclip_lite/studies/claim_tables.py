@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from growclip_lite.markdown import markdown_table
-from growclip_lite.studies.claims import RECALL, REPORTED, VERDICTS, ZERO_SHOT, Judged, judged, place, read, settings
-from growclip_lite.studies.statistics import paired
+from growclip_lite.studies.claims import RECALL, REPORTED, ZERO_SHOT, Judged, judged, place, read, settings
+from growclip_lite.studies.statistics import TOO_FEW, paired
 
 
 def claim_by_claim(folder: Path) -> Iterator[tuple[str, str, list[Judged]]]:
@@ -46,19 +46,19 @@ def claim_table(folder: Path) -> str:
 
 
 def overall(verdicts: list[str]) -> str:
-    """The verdict, where all agree, or how many there are of each."""
-    if len(set(verdicts)) == 1:
-        return verdicts[0]
-    return ", ".join(f"{verdicts.count(name)} {name}" for name in VERDICTS if name in verdicts) or "-"
+    """The one verdict of all comparisons that have enough seeds; "mixed" where they disagree."""
+    different = set(verdicts) - {TOO_FEW} or set(verdicts) or {"-"}
+    return different.pop() if len(different) == 1 else "mixed"
 
 
 def short_table(folder: Path) -> str:
     """The same, a line per claim."""
     lines = []
     for claim, reported, found in claim_by_claim(folder):
-        found = headlines(found)
-        told = "<br>".join(f"{f.what}; {f.data}: **{f.found}**, seeds: {f.found.seeds}, {told}" for f, _, told in found)
-        lines.append([claim, reported, told or "not measured", overall([told for *_, told in found])])
+        told = headlines(found)
+        parts = [f"{f.what}; {f.data}: **{f.found}**, seeds: {f.found.seeds}, {verdict}" for f, _, verdict in told]
+        verdicts = [verdict for *_, verdict in told]
+        lines.append([claim, reported, "<br>".join(parts) or "not measured", overall(verdicts)])
     return markdown_table("claim | the paper (abstract) | measured, points (95 %) | verdict", lines)
 
 

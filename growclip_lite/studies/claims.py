@@ -21,7 +21,7 @@ from growclip_lite.data.load import BUILT_IN
 from growclip_lite.profiles import PROFILES
 from growclip_lite.studies.choice import last_step, search_against_training, text_leads
 from growclip_lite.studies.growers import SHORT
-from growclip_lite.studies.statistics import FEWEST_SEEDS, Difference, difference, holm, paired, verdict
+from growclip_lite.studies.statistics import FEWEST_SEEDS, TOO_FEW, Difference, difference, holm, paired, verdict
 from growclip_lite.studies.table import SETTING, TIMETABLE, first_setting, measured_at, rows_of
 
 # What the paper's abstract reports.
@@ -34,7 +34,7 @@ REPORTED = {
     "C6": "+2.3 points mean zero-shot over 9 tasks against existing methods",
     "C7": "+1.2 points image-to-text R@1 (Flickr30K)",
 }
-VERDICTS = ("supported", "undecided", "contradicted", "too few seeds")
+VERDICTS = ("supported", "undecided", "contradicted", TOO_FEW)
 ZERO_SHOT, RECALL = "zero_shot_mean", "i2t_r1"
 SHARED_CAPTIONS = {"cifar10"}  # eight captions for all pictures of a class: image-to-text R@1 means nothing there
 NAMES = {ZERO_SHOT: "zero-shot", RECALL: "image-to-text R@1"}
@@ -236,12 +236,12 @@ def on_hard_streams(searches: pd.DataFrame, again: str) -> Iterator[Finding]:
     searches = text_leads(searches)
     text, image = (searches[searches["data"] == f"hard-{side}"] for side in ("text", "image"))
     for column, what in {
-        "choice": "lead of the text side in the growth (share of FLOPs, percent)",
-        "lowest": "the same in the member of the lowest loss",
-        "every": "Kendall's tau of that lead with low loss, all members, x 100",
+        "text_lead": "text side's share of the added FLOPs - image side's, percent, of the choice",
+        "lowest": "text side's share of the added FLOPs - image side's, percent, of the lowest loss",
+        "every": "Kendall's tau of text side's share - image side's with low loss, all members, x 100",
     }.items():
         what, found = f"{what}: hard on text - hard on image", paired(text, image, column)
-        yield Finding("C2", "hard streams", what, "everything else", found, again, headline=column == "choice")
+        yield Finding("C2", "hard streams", what, "everything else", found, again, headline=column == "text_lead")
 
 
 def on_sharing(folder: Path) -> Iterator[Finding]:

@@ -120,7 +120,7 @@ def growers_figure(rows: pd.DataFrame, path: Path) -> None:
             forest(axes, differences, f"GrowCLIP minus this grower, points of {label}")
         left.set_title(f"{place(measured_at(part))}; seeds: {part['seed'].nunique()}", loc="left", fontsize=11)
         if part["data"].iloc[0] in SHARED_CAPTIONS:
-            right.remove()
+            right.remove()  # image-to-text R@1 means nothing there
     write(figure, path)
 
 
@@ -222,7 +222,8 @@ def draw_search_against_training(axes, members: pd.DataFrame) -> None:
 def draw_text_leads(axes, searches: pd.DataFrame) -> None:
     """How far the text side is ahead in what the search likes best, and in what it chooses, stream by stream."""
     streams = sorted(searches["data"].unique())
-    for number, (column, label) in enumerate({"lowest": "lowest loss", "choice": "choice (ties: even, cheap)"}.items()):
+    columns = {"lowest": "lowest loss", "text_lead": "choice (ties: even, cheap)"}
+    for number, (column, label) in enumerate(columns.items()):
         for position, data in enumerate(streams):
             leads = searches.loc[searches["data"] == data, column].sort_values()
             x = position + 0.36 * (number - 0.5) + np.linspace(-0.1, 0.1, len(leads))

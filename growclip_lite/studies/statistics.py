@@ -11,6 +11,7 @@ from scipy.stats import bootstrap, ttest_1samp
 
 RESAMPLES = 10_000
 FEWEST_SEEDS = 5  # for a verdict
+TOO_FEW = "too few seeds"
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def verdict(found: Difference, corrected_p: float) -> str:
     """Supported: the whole interval lies above zero, and p after correction below 0.05; contradicted: it lies below,
     and p likewise."""
     if found.seeds < FEWEST_SEEDS:
-        return "too few seeds"
+        return TOO_FEW
     if found.low > 0 and corrected_p < 0.05:
         return "supported"
     if found.high < 0 and corrected_p < 0.05:

@@ -525,8 +525,8 @@ lesson_10.check_choose(choose)
 #    the loss, trained alone they mostly lower it. Why is our guess. Among the members of one space it is undecided.
 #
 # **Not shown:** that searching beats even growth or a random member. In study 6 (`growclip study choice`) it was
-# not ahead of either. There the member of the lowest loss follows the side on which new pairs are hard; the rule for
-# ties undoes it.
+# not ahead of either. Where new pairs are hard on text, the member of the lowest loss always grows text; the rule
+# for ties mostly takes one that grows the image side.
 #
 # **Recall:** Why would a longer training of the supernet help, and why is it not simply done?
 # <details><summary>Answer</summary>
