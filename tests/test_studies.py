@@ -899,3 +899,20 @@ def test_the_smallest_architecture_is_level_at_the_budget_of_the_studies():
     assert f"{100 * (fixed['fixed medium'] - fixed['fixed large']):.1f} points behind it" in words
     for known in scenes.query("profile == 'laptop' and seed == 0")["steps_known"]:
         assert all(f"{float(value):.3f}" in words for value in known.split())
+
+
+def test_what_is_told_of_runs_without_the_rule_for_ties_was_measured():
+    words, tried = told_words(), table("tried.csv")
+    kinds = ["searched, even ties within 2 %", "searched, lowest loss"]
+    runs = tried[tried["kind"].isin(kinds)].pivot(index=["profile", "seed"], columns="kind")
+    lost = {
+        column: 100 * (runs[column, kinds[0]] - runs[column, kinds[1]])
+        for column in ("validation_mean", "validation_i2t_r1")
+    }
+    online, *study = (lost["validation_mean"][place] for place in (("online", 100), ("study", 100), ("study", 101)))
+    assert f"ended {study[0]:.1f} and {study[1]:.1f} points of validation accuracy lower" in words
+    assert f"one of `online` {online:.1f}, for it added text width and nothing else" in words
+    worst = f"ended {min(online, *study):.1f} to {max(online, *study):.1f} points lower"
+    assert worst in words and worst in told_words("README.md") and len(runs) == 3
+    online, *study = (lost["validation_i2t_r1"][place] for place in (("online", 100), ("study", 100), ("study", 101)))
+    assert f"in R@1 they were {-study[0]:.1f} and {-study[1]:.1f} points ahead, and {online:.1f} behind" in words
