@@ -201,7 +201,7 @@ def test_a_search_that_follows_the_hard_side_is_told_so():
     text = pd.DataFrame(same | {"data": "hard-text", "search_losses": "3 2 1"})
     image = pd.DataFrame(same | {"data": "hard-image", "search_losses": "1 2 3"})
     found = [finding.found.mean for finding in claims.on_hard_streams(pd.concat([text, image]), "")]
-    assert found == [0.0, 200.0, 200.0]
+    assert found == [0.0, 20.0, 200.0]
 
 
 def test_members_are_matched_with_what_the_search_said_of_them():
@@ -762,17 +762,17 @@ def test_what_is_told_of_the_hard_streams_was_measured(told):
     assert len(wider) == 8 and "on eight seeds of the stream that is hard on text it widens the image" in words
     lowest, in_lowest = told("hard streams", "of the lowest loss")
     chosen, in_choice = told("hard streams", "of the choice")
-    more, less, unit = lowest.found, chosen.found, "percentage points"
-    points = f"{more.mean:.0f} {unit} larger on the first ({more.low:.0f} to {more.high:.0f}, *{in_lowest}*)"
-    assert points in words
-    points = f"{-less.mean:.0f} {unit} smaller on the first ({less.low:.0f} to {less.high:.0f}, *{in_choice}*)"
-    assert f"share of the choice itself is {points}" in words
+    more, less = ([10 * value for value in (f.found.mean, f.found.low, f.found.high)] for f in (lowest, chosen))
+    told_more = "{:.0f} percentage points larger on the first ({:.0f} to {:.0f}, ".format(*more)
+    told_less = "{:.0f} percentage points smaller on the first ({:.0f} to {:.0f}, ".format(-less[0], *less[1:])
+    assert f"That share is {told_more}*{in_lowest}*)" in words
+    assert f"share of the choice itself is {told_less}*{in_choice}*)" in words
     readme = told_words("README.md")
     assert f"than where they are hard on pictures (*{in_lowest}*)" in readme and in_lowest == "supported"
     assert f"ties and all, grows text less there (*{in_choice}*)" in readme and in_choice == "contradicted"
     on_image = difference(100 * leads["hard-image"])
     assert f"favours neither ({on_image.mean:+.0f} percent of the added FLOPs, {on_image.low:+.0f} to" in words
-    every, verdict = told("hard streams", "Kendall's tau of text side's share")
+    every, verdict = told("hard streams", "Kendall's tau of text side's")
     tau = every.found
     assert f"{tau.mean / 100:.2f}, {tau.low / 100:.2f} to {tau.high / 100:.2f}, *{verdict}*" in words
     for hard, other, place in (("text", "image", "the first"), ("image", "text", "the second")):
