@@ -564,9 +564,9 @@ def test_readmes_hours_of_reproducing_are_those_of_the_plan(tmp_path, monkeypatc
     monkeypatch.setattr(running, "at_hand", lambda grid: True)  # as where CIFAR-10's folder has been made
     lines = running.describe_plan(ROOT / "results", tmp_path, 2).splitlines()
     unknown = [line.split()[:2] for line in lines if "not measured before" in line]
-    assert unknown == [["growers", "emoji"], ["growers", "data/cifar10"]]
+    assert unknown == [["growers", "data/cifar10"]]
     readme = told_words("README.md")
-    assert "All but two short ones that were never measured" in readme
+    assert "All but a short one that was never measured" in readme
     assert f"measured: {float(lines[-1].split()[-1]):.0f} hours on two cores" in readme
 
 
@@ -643,6 +643,10 @@ def test_what_is_told_of_inheriting_was_measured(told):
     for method in set(means.index) - {"random", "bert2BERT"}:
         assert f"{names.get(method, method)} ({means[method]:.3f})" in words
         assert method == "PIM" or told("scenes, online", f"PIM - {method}")[1] == "undecided"
+    emoji = table("growers.csv").query("data == 'emoji'").groupby("method")["zero_shot_mean"].mean()
+    (_, plain), (fresh, verdict) = (told("emoji", f"PIM - {name}") for name in ("plain inheriting", "random"))
+    assert f"of 0.9 ends at {emoji['PIM']:.3f}, plain inheriting at {emoji['plain inheriting']:.3f}, {plain}" in words
+    assert f"growth step {fresh.found.mean:.1f} points behind PIM (*{verdict}*)" in words
     behind, verdict = told("scenes, online", "PIM - bert2BERT")
     assert f"bert2BERT's AKI ends {behind.found.mean:.1f} points behind PIM, {verdict}." in words
     grown = table("growth.csv").query("data == 'scenes' and profile == 'online' and method == 'growclip'")

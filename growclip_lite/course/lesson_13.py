@@ -61,7 +61,7 @@ def draw_forest(found: list[Judged]) -> Figure:
     for told in VERDICTS:
         if any(told == one for _, _, one in found):
             axes.plot([], [], "o", color=COLOURS[told], label=told)
-    labels = [f"{f.claim} · {f.what}\n{f.equal}; {f.data}; {f.found.seeds} seeds" for f, _, _ in found]
+    labels = [f"{f.claim} · {f.what}\n{f.equal}; {f.data}; seeds: {f.found.seeds}" for f, _, _ in found]
     axes.set_yticks([-number for number in range(len(found))], labels, fontsize=8)
     axes.axvline(0, color="#222222", lw=1)
     axes.set(xlabel="difference and 95 % interval; points of accuracy where nothing else is said")
