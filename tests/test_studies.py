@@ -142,9 +142,9 @@ def test_every_study_runs_on_a_tiny_stream(name, tiny_world, tmp_path):
         assert "not measured" in " ".join(lines)
 
 
-def test_a_claims_verdict_is_mixed_where_its_comparisons_disagree():
+def test_a_claims_verdict_names_all_where_its_comparisons_disagree():
     assert overall(["undecided", "undecided"]) == overall(["undecided", "too few seeds"]) == "undecided"
-    assert overall(["contradicted", "undecided"]) == "mixed"
+    assert overall(["contradicted", "too few seeds", "undecided", "contradicted"]) == "undecided, contradicted"
     assert overall(["too few seeds"]) == "too few seeds" and overall([]) == "-"
 
 
@@ -769,16 +769,18 @@ def test_what_is_told_of_the_hard_streams_was_measured(told):
     more, less = ([10 * value for value in (f.found.mean, f.found.low, f.found.high)] for f in (lowest, chosen))
     told_more = "{:.0f} percentage points larger on the first ({:.0f} to {:.0f}, ".format(*more)
     told_less = "{:.0f} percentage points smaller on the first ({:.0f} to {:.0f}, ".format(-less[0], *less[1:])
-    assert f"That share is {told_more}*{in_lowest}*)" in words
-    assert f"share of the choice itself is {told_less}*{in_choice}*)" in words
+    assert f"This lead is {told_more}*{in_lowest}*)" in words
+    assert f"lead of the choice itself is {told_less}*{in_choice}*)" in words
     readme = told_words("README.md")
     assert f"than where they are hard on pictures (*{in_lowest}*)" in readme and in_lowest == "supported"
-    assert f"ties and all, grows text less there (*{in_choice}*)" in readme and in_choice == "contradicted"
+    assert f"after the rule for ties grows text less there (*{in_choice}*)" in readme and in_choice == "contradicted"
     on_image = difference(100 * leads["hard-image"])
-    assert f"favours neither ({on_image.mean:+.0f} percent of the added FLOPs, {on_image.low:+.0f} to" in words
-    every, verdict = told("hard streams", "Kendall's tau of text side's")
+    neither = f"neither ({on_image.mean:+.0f} percent, {on_image.low:+.0f} to {on_image.high:+.0f})"
+    assert f"favours {neither}" in words
+    every, verdict = told("hard streams", "Kendall's tau of the text lead")
     tau = every.found
-    assert f"{tau.mean / 100:.2f}, {tau.low / 100:.2f} to {tau.high / 100:.2f}, *{verdict}*" in words
+    higher = f"{tau.mean / 100:.2f} higher on the first ({tau.low / 100:.2f} to {tau.high / 100:.2f}, *{verdict}*)"
+    assert f"Kendall's tau of the lead with low loss is {higher}" in words
     for hard, other, place in (("text", "image", "the first"), ("image", "text", "the second")):
         sides = rows.query(f"part == 'side' and data == 'hard-{hard}'").pivot(
             index="seed", columns="rule", values="loss_after"
@@ -786,7 +788,8 @@ def test_what_is_told_of_the_hard_streams_was_measured(told):
         gain = difference(sides[other] - sides[hard])
         assert gain.seeds == 5 and f"by {gain.mean:.3f} on {place} ({gain.low:.3f} to {gain.high:.3f};" in words
     spent = rows.query("part == 'side'").groupby("rule")["train_flops"].mean()
-    assert f"though growing it costs {100 * (1 - spent['text'] / spent['image']):.0f} % fewer FLOPs" in words
+    fewer, more = 100 * (1 - spent["text"] / spent["image"]), 100 * (spent["image"] / spent["text"] - 1)
+    assert f"text, at {fewer:.0f} % fewer FLOPs" in words and f"image, at {more:.0f} % more" in words
 
 
 def test_what_is_told_of_ties_was_measured():
@@ -916,7 +919,7 @@ def test_what_is_told_of_runs_without_the_rule_for_ties_was_measured():
     online, *study = (lost["validation_mean"][place] for place in (("online", 100), ("study", 100), ("study", 101)))
     assert f"ended {study[0]:.1f} and {study[1]:.1f} points of validation accuracy lower" in words
     assert f"one of `online` {online:.1f}, for it added text width and nothing else" in words
-    worst = f"ended {min(online, *study):.1f} to {max(online, *study):.1f} points lower"
+    worst = f"accuracy without it ended {min(online, *study):.1f} to {max(online, *study):.1f} points lower"
     assert worst in words and worst in told_words("README.md") and len(runs) == 3
     online, *study = (lost["validation_i2t_r1"][place] for place in (("online", 100), ("study", 100), ("study", 101)))
     assert f"in R@1 they were {-study[0]:.1f} and {-study[1]:.1f} points ahead, and {online:.1f} behind" in words

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from growclip_lite.markdown import markdown_table
-from growclip_lite.studies.claims import RECALL, REPORTED, ZERO_SHOT, Judged, judged, place, read, settings
+from growclip_lite.studies.claims import RECALL, REPORTED, VERDICTS, ZERO_SHOT, Judged, judged, place, read, settings
 from growclip_lite.studies.statistics import TOO_FEW, paired
 
 
@@ -46,9 +46,9 @@ def claim_table(folder: Path) -> str:
 
 
 def overall(verdicts: list[str]) -> str:
-    """The one verdict of all comparisons that have enough seeds; "mixed" where they disagree."""
-    different = set(verdicts) - {TOO_FEW} or set(verdicts) or {"-"}
-    return different.pop() if len(different) == 1 else "mixed"
+    """All different ones among comparisons with enough seeds."""
+    told = [name for name in VERDICTS if name in verdicts]
+    return ", ".join([name for name in told if name != TOO_FEW] or told) or "-"
 
 
 def short_table(folder: Path) -> str:

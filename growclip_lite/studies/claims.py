@@ -235,11 +235,11 @@ def on_hard_streams(searches: pd.DataFrame, again: str) -> Iterator[Finding]:
     hard on image: in the choice, in the member of the lowest loss (which the rule for ties may leave), in all."""
     searches = text_leads(searches)
     text, image = (searches[searches["data"] == f"hard-{side}"] for side in ("text", "image"))
-    lead = "text side's share of the added FLOPs - image side's"
+    lead = "text lead (text's minus image's share of the added FLOPs"
     for column, what, factor in (
-        ("text_lead", f"{lead}, tenths, of the choice", 10),
-        ("lowest", f"{lead}, tenths, of the lowest loss", 10),
-        ("every", f"Kendall's tau of {lead} with low loss, all members, x 100", 100),
+        ("text_lead", f"{lead}, tenths) of the choice", 10),
+        ("lowest", f"{lead}, tenths) of the lowest loss", 10),
+        ("every", f"Kendall's tau of the {lead}) with low loss, all members, x 100", 100),
     ):
         what, found = f"{what}: hard on text - hard on image", paired(text, image, column, factor)
         yield Finding("C2", "hard streams", what, "everything else", found, again, headline=column == "text_lead")
