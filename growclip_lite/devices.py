@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import tempfile
 import time
 from functools import cache
+from pathlib import Path
 
 import torch
 
@@ -12,18 +16,46 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def seconds_of_product(dtype: torch.dtype, device: str) -> float:
-    """The fastest of six products of two (768, 768) matrices."""
-    a, times = torch.ones(768, 768, dtype=dtype, device=device), []
-    for _ in range(6):
-        begin = time.perf_counter()
-        (a @ a)[0, 0].item()
-        times.append(time.perf_counter() - begin)
-    return min(times)
+def cache_folder() -> Path:
+    """Where what was drawn or measured once is kept: GROWCLIP_CACHE, else ~/.cache/growclip-lite."""
+    return Path(os.environ.get("GROWCLIP_CACHE", Path.home() / ".cache" / "growclip-lite"))
+
+
+def seconds_of_products(device: str, rounds: int = 20) -> dict[torch.dtype, float]:
+    """The fastest product of two (768, 768) matrices in float32 and in bfloat16, in turns: what else the machine does
+    meanwhile slows both down."""
+    matrices = [torch.ones(768, 768, dtype=dtype, device=device) for dtype in (torch.float32, torch.bfloat16)]
+    seconds = {matrix.dtype: float("inf") for matrix in matrices}
+    for _ in range(rounds):
+        for matrix in matrices:
+            begin = time.perf_counter()
+            (matrix @ matrix)[0, 0].item()
+            seconds[matrix.dtype] = min(seconds[matrix.dtype], time.perf_counter() - begin)
+    return seconds
+
+
+def measured_dtype(device: str) -> torch.dtype:
+    seconds = seconds_of_products(device)
+    return torch.bfloat16 if seconds[torch.bfloat16] < 0.6 * seconds[torch.float32] else torch.float32
 
 
 @cache
 def fast_dtype(device: str) -> torch.dtype:
-    """bfloat16 where this device multiplies matrices clearly faster in it, else float32 (by a short measurement)."""
-    plain, brief = (seconds_of_product(dtype, device) for dtype in (torch.float32, torch.bfloat16))
-    return torch.bfloat16 if brief < 0.6 * plain else torch.float32
+    """bfloat16 where this device multiplies matrices clearly faster in it, else float32.
+
+    Measured once on a machine and kept in the cache folder: a process that measured anew while the machine is busy
+    might decide otherwise, and the same run would not end alike. The first of several processes decides.
+    """
+    path = cache_folder() / f"precision-{platform.node()}-{device}-torch-{torch.__version__}.txt"
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=path.parent) as file:
+                file.write(str(measured_dtype(device)).removeprefix("torch."))
+                file.flush()
+                os.link(file.name, path)
+    except FileExistsError:
+        pass  # another process was faster
+    except OSError:
+        return measured_dtype(device)  # nothing can be kept here
+    return torch.bfloat16 if path.read_text() == "bfloat16" else torch.float32

@@ -254,7 +254,7 @@ def grow(
     check_stream(stream)
     run = Run(stream, profile, seed, Path(out), device or default_device())
     report = start_report(run, resume)
-    # Measured once a run: on a machine where both precisions are about as fast, a resumed run must not switch.
+    # A resumed run must not switch, wherever it goes on.
     run.precision = getattr(torch, report["versions"]["precision"])
     model = last_model(run, len(report["steps"]))
     total = len(stream.train)

@@ -12,10 +12,41 @@ from growclip_lite.devices import default_device, fast_dtype
 
 
 @pytest.mark.parametrize(("brief", "dtype"), [(0.5, torch.bfloat16), (0.7, torch.float32)])
-def test_bfloat16_is_taken_where_it_is_clearly_faster(brief, dtype, monkeypatch):
-    seconds = {torch.float32: 1.0, torch.bfloat16: brief}
-    monkeypatch.setattr(devices, "seconds_of_product", lambda dtype, device: seconds[dtype])
+def test_bfloat16_is_taken_where_it_is_clearly_faster(brief, dtype, monkeypatch, tmp_path):
+    monkeypatch.setenv("GROWCLIP_CACHE", str(tmp_path / "cache"))
+    measure(monkeypatch, brief)
     assert fast_dtype.__wrapped__("cpu") is dtype
+
+
+def measure(monkeypatch, brief: float) -> None:
+    """The next measurement finds that bfloat16 takes this share of float32's time."""
+    seconds = {torch.float32: 1.0, torch.bfloat16: brief}
+    monkeypatch.setattr(devices, "seconds_of_products", lambda device: seconds)
+
+
+def test_the_precision_is_decided_once_on_a_machine(monkeypatch, tmp_path):
+    """Also for processes that start later, while the machine is busy with something else."""
+    monkeypatch.setenv("GROWCLIP_CACHE", str(tmp_path))
+    for brief in (0.3, 0.9):
+        measure(monkeypatch, brief)
+        assert fast_dtype.__wrapped__("cpu") is torch.bfloat16
+    (kept,) = tmp_path.iterdir()
+    assert kept.read_text() == "bfloat16"
+    kept.unlink()
+
+    def slow(device):  # while another process decides
+        kept.write_text("bfloat16")
+        return {torch.float32: 1.0, torch.bfloat16: 0.9}
+
+    monkeypatch.setattr(devices, "seconds_of_products", slow)
+    assert fast_dtype.__wrapped__("cpu") is torch.bfloat16
+
+
+def test_where_nothing_can_be_kept_the_precision_is_measured(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GROWCLIP_CACHE", str(tmp_path / "file" / "cache"))
+    measure(monkeypatch, 0.3)
+    assert fast_dtype.__wrapped__("cpu") is torch.bfloat16
 
 
 def test_a_gpu_is_taken_where_there_is_one(monkeypatch):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from array import array
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from growclip_lite.data.stream import Pairs
+from growclip_lite.devices import cache_folder
 
 
 class Captions(Sequence[str]):
@@ -57,9 +57,9 @@ def read_pairs(folder: Path) -> Pairs:
 def cached(source: str, key: dict, count: int, make: Callable[[], Iterable[Pairs]]) -> Pairs:
     """`count` pairs from the disk cache; `make` yields them in blocks where they are not there yet.
 
-    The cache lies in GROWCLIP_CACHE, else in ~/.cache/growclip-lite.
+    The cache lies in `cache_folder`.
     """
-    root = Path(os.environ.get("GROWCLIP_CACHE", Path.home() / ".cache" / "growclip-lite"))
+    root = cache_folder()
     folder = root / source / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     if folder.exists():
         try:
