@@ -21,22 +21,21 @@ def cache_folder() -> Path:
     return Path(os.environ.get("GROWCLIP_CACHE", Path.home() / ".cache" / "growclip-lite"))
 
 
-def seconds_of_products(device: str, rounds: int = 20) -> dict[torch.dtype, float]:
-    """The fastest product of two (768, 768) matrices in float32 and in bfloat16, in turns: what else the machine does
-    meanwhile slows both down."""
-    matrices = [torch.ones(768, 768, dtype=dtype, device=device) for dtype in (torch.float32, torch.bfloat16)]
-    seconds = {matrix.dtype: float("inf") for matrix in matrices}
-    for _ in range(rounds):
-        for matrix in matrices:
-            begin = time.perf_counter()
-            (matrix @ matrix)[0, 0].item()
-            seconds[matrix.dtype] = min(seconds[matrix.dtype], time.perf_counter() - begin)
-    return seconds
+def seconds_of_product(dtype: torch.dtype, device: str) -> float:
+    """The fastest of six products of two (768, 768) matrices."""
+    a, times = torch.ones(768, 768, dtype=dtype, device=device), []
+    for _ in range(6):
+        begin = time.perf_counter()
+        (a @ a)[0, 0].item()
+        times.append(time.perf_counter() - begin)
+    return min(times)
 
 
 def measured_dtype(device: str) -> torch.dtype:
-    seconds = seconds_of_products(device)
-    return torch.bfloat16 if seconds[torch.bfloat16] < 0.6 * seconds[torch.float32] else torch.float32
+    """By the fastest of four turns each: what else the machine does meanwhile slows both down."""
+    turns = [[seconds_of_product(dtype, device) for dtype in (torch.float32, torch.bfloat16)] for _ in range(4)]
+    plain, brief = map(min, zip(*turns, strict=True))
+    return torch.bfloat16 if brief < 0.6 * plain else torch.float32
 
 
 @cache

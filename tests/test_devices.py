@@ -21,7 +21,7 @@ def test_bfloat16_is_taken_where_it_is_clearly_faster(brief, dtype, monkeypatch,
 def measure(monkeypatch, brief: float) -> None:
     """The next measurement finds that bfloat16 takes this share of float32's time."""
     seconds = {torch.float32: 1.0, torch.bfloat16: brief}
-    monkeypatch.setattr(devices, "seconds_of_products", lambda device: seconds)
+    monkeypatch.setattr(devices, "seconds_of_product", lambda dtype, device: seconds[dtype])
 
 
 def test_the_precision_is_decided_once_on_a_machine(monkeypatch, tmp_path):
@@ -34,11 +34,11 @@ def test_the_precision_is_decided_once_on_a_machine(monkeypatch, tmp_path):
     assert kept.read_text() == "bfloat16"
     kept.unlink()
 
-    def slow(device):  # while another process decides
+    def slow(dtype, device):  # while another process decides
         kept.write_text("bfloat16")
-        return {torch.float32: 1.0, torch.bfloat16: 0.9}
+        return 1.0
 
-    monkeypatch.setattr(devices, "seconds_of_products", slow)
+    monkeypatch.setattr(devices, "seconds_of_product", slow)
     assert fast_dtype.__wrapped__("cpu") is torch.bfloat16
 
 
