@@ -59,8 +59,7 @@ def cached(source: str, key: dict, count: int, make: Callable[[], Iterable[Pairs
 
     The cache lies in `cache_folder`.
     """
-    root = cache_folder()
-    folder = root / source / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    folder = cache_folder() / source / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     if folder.exists():
         try:
             return read_pairs(folder)

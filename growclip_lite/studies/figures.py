@@ -82,6 +82,11 @@ def draw_growth(left, right, rows: pd.DataFrame, column: str) -> None:
     tidy(right, xlabel="training so far, TFLOPs (search included)")
 
 
+def title_setting(axes, rows: pd.DataFrame) -> None:
+    """Over a row of panels: what was measured where, and on how many seeds."""
+    axes.set_title(f"{place(measured_at(rows))}; seeds: {rows['seed'].nunique()}", loc="left", fontsize=11)
+
+
 def growth_figure(rows: pd.DataFrame, path: Path) -> None:
     """Accuracy over growth steps and over FLOPs, all methods at equal FLOPs, a row of panels for every setting."""
     parts = [part for _, part in rows.groupby(SETTING, sort=False)]
@@ -90,7 +95,7 @@ def growth_figure(rows: pd.DataFrame, path: Path) -> None:
     for (left, right), part in zip(panels, parts, strict=True):
         draw_growth(left, right, part, "steps_mean")
         left.set(ylabel=SCORES["zero_shot_mean"])
-        left.set_title(f"{place(measured_at(part))}; seeds: {part['seed'].nunique()}", loc="left", fontsize=11)
+        title_setting(left, part)
     panels[0, 1].legend(frameon=False, fontsize=9, loc="lower right")
     write(figure, path)
 
@@ -118,7 +123,7 @@ def growers_figure(rows: pd.DataFrame, path: Path) -> None:
             others = {name: part[part["method"] == name] for name in GROWERS}
             differences = {name: paired(grown, its, column) for name, its in others.items() if len(its)}
             forest(axes, differences, f"GrowCLIP minus this grower, points of {label}")
-        left.set_title(f"{place(measured_at(part))}; seeds: {part['seed'].nunique()}", loc="left", fontsize=11)
+        title_setting(left, part)
         if part["data"].iloc[0] in SHARED_CAPTIONS:
             right.remove()  # image-to-text R@1 means nothing there
     write(figure, path)
