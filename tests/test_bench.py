@@ -20,9 +20,10 @@ from growclip_lite.bench.search_quality import agreement, drawn
 from growclip_lite.bench.throughput import OUR_NAME, contenders, ladder, simplifications
 from growclip_lite.bench.time_to_accuracy import cosine_rate, seconds_to
 from growclip_lite.bench.timing import in_turns, ratios
+from growclip_lite.bench.tricks import fused_attention, scaled_activations, tricks
 from growclip_lite.bench.variants import OPENAI, OURS, VariantCLIP, new_variant
 from growclip_lite.growth_space import GrowthSpace
-from growclip_lite.model import HEAD_SIZE, new_model
+from growclip_lite.model import HEAD_SIZE, attention, new_model, norm_linear
 from growclip_lite.profiles import get_profile
 from growclip_lite.train import TrainConfig, TrainingSet, fit
 
@@ -137,6 +138,26 @@ def test_the_ladder_ends_with_our_layers_and_every_rung_trains():
         step()
 
 
+def test_without_a_trick_a_step_computes_the_same(monkeypatch):
+    query, key, value = torch.randn(3, 2, 4, 6, 32, generator=torch.Generator().manual_seed(0))
+    bias = torch.tensor([[0.0, 0, 0, 0, -1e4, -1e4]] * 2)[:, None, None, :]
+    assert torch.allclose(fused_attention(query, key, value, bias), attention(query, key, value, bias), atol=1e-5)
+    x, weight = query[0], key[0, 0]
+    assert torch.allclose(scaled_activations(x, weight), norm_linear(x, weight), atol=1e-4)
+    models, start = [], new_model(SMOKE.setting.architecture, SMOKE.setting.config, 0)
+    keep = lambda *about: models.append(new_model(*about)) or models[-1]  # noqa: E731
+    monkeypatch.setattr("growclip_lite.bench.tricks.new_model", keep)
+    steps, moved = tricks(SMOKE.setting), {}
+    for (name, step), model in zip(steps.items(), models, strict=True):
+        for _ in range(3):
+            step()
+        changes = [(now - before).flatten() for now, before in zip(model.parameters(), start.parameters(), strict=True)]
+        moved[name] = torch.cat(changes).detach()
+    assert len(moved) == 7 and torch.channels_last is not torch.contiguous_format
+    for name, change in moved.items():
+        assert torch.cosine_similarity(change, moved[OUR_NAME], dim=0) > 0.97, name
+
+
 def test_flops_of_the_reference_model_are_those_of_its_training_step():
     from growclip_lite.train import train_step
 
@@ -205,6 +226,12 @@ def test_the_table_follows_from_the_rows(tmp_path):
         },
         "simplifications": {"OpenAI's layers": (3, nothing), "without biases": (2, nothing)},
     }  # fmt: skip
+    slower = [
+        {"part": "tricks", "window": w, "contender": name, "seconds": s * (w + 1)}
+        for w in range(3)
+        for name, s in ((OUR_NAME, 1), ("plain attention", 2.5))
+    ]
+    write_rows(tmp_path / "bench_tricks.csv", slower)
     rows = [
         {"part": part, "window": w, "contender": name, "seconds": s * (w + 1), "flops_per_second": f / (w + 1),
          "samples_per_second": 64 / s / (w + 1)}
@@ -219,6 +246,7 @@ def test_the_table_follows_from_the_rows(tmp_path):
     assert "ours; open_clip's best; transformers' best | 32; 8; 16 |  |" in table
     assert "| share of the bf16 matrix-product rate | 25 % of 6.00 TFLOP/s | 22 % |" in table
     assert "| training throughput by: without biases | 1.50 (1.50 to 1.50) |  |" in table
+    assert "| training throughput by trick: plain attention | 2.50 (2.50 to 2.50) |  |" in table
     assert "| accuracy | not measured |" in table and "| cost | not measured |" in table
     assert "on a GPU" in report.table(tmp_path, KEY | {"machine": "Some CPU, 2 cores, 2 threads"})
     assert "on a GPU" not in report.table(tmp_path, KEY | {"machine": "Some CPU, 16 cores, 16 threads, NVIDIA H100"})

@@ -61,6 +61,12 @@ def training(rows: pd.DataFrame) -> Iterator[Figure]:
         yield f"training throughput by: {after}", f"{ratio:.2f} ({low:.2f} to {high:.2f})", ""
 
 
+def tricks(rows: pd.DataFrame) -> Iterator[Figure]:
+    """Our speed over that without each trick."""
+    for name, (ratio, low, high) in ratios(wide(rows, "tricks"), OUR_NAME).drop(OUR_NAME).iterrows():
+        yield f"training throughput by trick: {name}", f"{ratio:.2f} ({low:.2f} to {high:.2f})", ""
+
+
 def quality(rows: pd.DataFrame) -> Iterator[Figure]:
     """Every rung against the one before, and Muon against AdamW at its best learning rate, paired by seed."""
     scores = rows.pivot(index="seed", columns="variant", values="zero_shot_mean")[rows["variant"].unique()]
@@ -166,8 +172,8 @@ def cost(rows: pd.DataFrame) -> Iterator[Figure]:
 
 
 PARTS = {
-    "throughput": training, "quality": quality, "inference": inference, "accuracy": accuracy, "search": search,
-    "cost": cost,
+    "throughput": training, "tricks": tricks, "quality": quality, "inference": inference, "accuracy": accuracy,
+    "search": search, "cost": cost,
 }  # fmt: skip
 
 

@@ -18,10 +18,12 @@ from growclip_lite.bench.rivals import check_installed
 from growclip_lite.bench.search_quality import search_quality
 from growclip_lite.bench.throughput import Setting, throughput
 from growclip_lite.bench.time_to_accuracy import compare
-from growclip_lite.bench.timing import machine
+from growclip_lite.bench.timing import machine, rows_in_turns
+from growclip_lite.bench.tricks import tricks
 from growclip_lite.data.scene_stream import load_scenes
 from growclip_lite.errors import InputError
 from growclip_lite.grow import Run
+from growclip_lite.memory import keep_freed_memory
 from growclip_lite.profiles import Profile
 from growclip_lite.studies.table import add_row, done, provenance, read_table, rows_of, write_table
 
@@ -35,8 +37,8 @@ MODELS = tuple(
 class Extent:
     """How much is measured.
 
-    Throughput and inference: `setting`, `windows` and their length in `seconds`. Search: `members` of the ranking,
-    and how many of them are trained `twice`.
+    Throughput, tricks and inference: `setting`, `windows` and their length in `seconds`. Search: `members` of the
+    ranking, and how many of them are trained `twice`.
     Quality and cost: iterations of a training. Cost: sizes, amounts and growth steps. Time to accuracy: `budgets` in
     seconds.
     """
@@ -90,6 +92,12 @@ def bench_throughput(b: Bench) -> None:
     b.replace_rows(throughput(b.extent.setting, b.extent.windows, b.extent.seconds))
 
 
+def bench_tricks(b: Bench) -> None:
+    keep_freed_memory()
+    e = b.extent
+    b.replace_rows(rows_in_turns("tricks", tricks(e.setting), e.windows, e.seconds, e.setting.device))
+
+
 def bench_inference(b: Bench) -> None:
     b.replace_rows(inference(b.extent.setting, load_scenes(b.profile, 0), b.extent.windows, b.extent.seconds))
 
@@ -122,7 +130,7 @@ def bench_cost(b: Bench) -> None:
 
 
 PARTS: dict[str, Callable[[Bench], None]] = {
-    "throughput": bench_throughput, "quality": bench_quality, "inference": bench_inference,
+    "throughput": bench_throughput, "tricks": bench_tricks, "quality": bench_quality, "inference": bench_inference,
     "accuracy": bench_accuracy, "search": bench_search, "cost": bench_cost,
 }  # fmt: skip
 

@@ -1,0 +1,83 @@
+"""What each trick for speed buys: one training step of ours with that trick taken back.
+
+The package has no options for this. What stands in a trick's place is patched in: while the step runs, or while its
+optimisers are made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from unittest.mock import patch
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from growclip_lite.bench.throughput import LOW, OUR_NAME, Setting, in_low_precision, our_step
+from growclip_lite.model import EPSILON, NORM, GrowCLIP, new_model
+
+Step = Callable[[], None]
+
+
+def fused_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+
+
+def scaled_activations(x: Tensor, weight: Tensor) -> Tensor:
+    """`norm_linear` with its factor on the activations."""
+    channels = x.shape[-1]
+    normal = F.layer_norm(x, (channels,), eps=EPSILON / channels)
+    return F.linear(normal * (NORM / math.sqrt(channels)), weight.to(x.dtype))
+
+
+class PlainAdamW(torch.optim.AdamW):
+    def __init__(self, *arguments, fused: bool, **options) -> None:
+        super().__init__(*arguments, **options)
+
+
+def during(step: Step, name: str, replacement: object) -> Step:
+    """`step` with `name` replaced while it runs."""
+
+    def call() -> None:
+        with patch(name, replacement):
+            step()
+
+    return call
+
+
+def with_autocast(step: Step, device: str) -> Step:
+    """`step` of a float32 model in automatic mixed precision."""
+
+    def call() -> None:
+        with torch.autocast(device, LOW):
+            step()
+
+    return call
+
+
+def tricks(setting: Setting) -> dict[str, Step]:
+    """Our training step, then the same without one trick after the other."""
+    batch = setting.batch()
+
+    def fresh() -> GrowCLIP:
+        return new_model(setting.architecture, setting.config, 0).to(setting.device)
+
+    def step(*replaced: object) -> Step:
+        """A step whose optimisers are made while `replaced`, a name and what takes its place, is so."""
+        model = in_low_precision(fresh())
+        if not replaced:
+            return our_step(model, batch)
+        with patch(*replaced):
+            return our_step(model, batch)
+
+    module = "growclip_lite.model"
+    return {
+        OUR_NAME: step(),
+        "plain attention": during(step(), f"{module}.attention", fused_attention),
+        "activations in bf16, not amp": with_autocast(our_step(fresh(), batch), setting.device),
+        "normalisation's factor in the weight": during(step(), f"{module}.norm_linear", scaled_activations),
+        "channels_last in the stem": during(step(), "torch.channels_last", torch.contiguous_format),
+        "Muon by shape": step("growclip_lite.train.BatchedMuon", torch.optim.Muon),
+        "fused AdamW": step("torch.optim.AdamW", PlainAdamW),
+    }
