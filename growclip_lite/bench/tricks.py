@@ -14,8 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from growclip_lite.bench.rivals import amp
 from growclip_lite.bench.throughput import LOW, OUR_NAME, Setting, in_low_precision, our_step
 from growclip_lite.model import EPSILON, NORM, GrowCLIP, new_model
+from growclip_lite.train import train_step
 
 Step = Callable[[], None]
 
@@ -46,14 +48,14 @@ def during(step: Step, name: str, replacement: object) -> Step:
     return call
 
 
-def with_autocast(step: Step, device: str) -> Step:
-    """`step` of a float32 model in automatic mixed precision."""
+def with_amp(model: GrowCLIP, batch: tuple[Tensor, Tensor]) -> Step:
+    """A step of a float32 model, whose forward pass and loss alone run in automatic mixed precision."""
 
-    def call() -> None:
-        with torch.autocast(device, LOW):
-            step()
+    def mixed(*arguments: object) -> Tensor:
+        with amp(LOW, batch[0].device.type):
+            return train_step(*arguments)
 
-    return call
+    return during(our_step(model, batch), "growclip_lite.bench.throughput.train_step", mixed)
 
 
 def tricks(setting: Setting) -> dict[str, Step]:
@@ -75,7 +77,7 @@ def tricks(setting: Setting) -> dict[str, Step]:
     return {
         OUR_NAME: step(),
         "plain attention": during(step(), f"{module}.attention", fused_attention),
-        "activations in bf16, not amp": with_autocast(our_step(fresh(), batch), setting.device),
+        "activations in bf16, not amp": with_amp(fresh(), batch),
         "normalisation's factor in the weight": during(step(), f"{module}.norm_linear", scaled_activations),
         "channels_last in the stem": during(step(), "torch.channels_last", torch.contiguous_format),
         "Muon by shape": step("growclip_lite.train.BatchedMuon", torch.optim.Muon),
