@@ -24,7 +24,7 @@ test: .venv/.test-installed  ## format, lint and tests
 	$(BIN)/ruff check
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
 
-reproduce: .venv/.demo-installed  ## all studies anew into runs/reproduce: hours; it tells how many, and can be resumed
+reproduce: .venv/.demo-installed  ## the claims' studies anew into runs/reproduce: hours; it tells how many, and can be resumed
 	$(BIN)/growclip reproduce
 
 bench: .venv/.bench-installed  ## speed, side by side with open_clip and transformers: some hours; it can be resumed

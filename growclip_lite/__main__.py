@@ -167,6 +167,8 @@ def run_study(args: argparse.Namespace) -> None:
         raise InputError(f"--iterations means nothing to {args.name}, which sets its own.")
     if args.short and args.name not in ("growth", "growers"):
         raise InputError(f"--short means nothing to {args.name}: only growth and growers have a short form.")
+    if args.data != "scenes" and args.name in ("capacity", "ceilings", "choice"):
+        raise InputError(f"--data {args.data} means nothing to {args.name}, which is on scenes alone.")
     grid = Grid(args.data, profile_of(args), args.seeds, args.short)
     print(f"Wrote {run_study(args.name, grid, Path(args.results), args.workers or default_workers())}.")
 
@@ -177,11 +179,8 @@ def run_claims(args: argparse.Namespace) -> None:
     folder = Path(args.results)
     if not any(folder.glob("*.csv")):
         raise InputError(f"There is no table in {folder}; run a study first, or give the folder of its results.")
-    tables = (
-        claim_tables.claim_table, claim_tables.full_table, claim_tables.scores_table,
-        claim_tables.continual_table, claim_tables.tried_table, claim_tables.main_table,
-    )  # fmt: skip
-    print("\n\n".join(table(folder) for table in tables))
+    for title, table in claim_tables.TABLES.items():
+        print(f"## {title}\n\n{table(folder)}\n")
 
 
 def run_reproduce(args: argparse.Namespace) -> None:
@@ -301,7 +300,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--short", action="store_true", help="growth, growers: equal FLOPs only, three growers")
     add_results(command, "results")
 
-    command = add("reproduce", run_reproduce, "Run all studies anew and print what they say about the paper's claims.")
+    command = add("reproduce", run_reproduce, "Run the studies of the paper's claims anew and print what they say.")
     command.add_argument("--plan", action="store_true", help="only say what would be run, and for how long")
     add_results(command, "runs/reproduce")
 
@@ -310,7 +309,7 @@ def parser() -> argparse.ArgumentParser:
 
     command = add("bench", run_bench, "Measure speed, side by side with open_clip and transformers.")
     command.add_argument(
-        "parts", nargs="*", help="throughput, quality, inference, accuracy, search, cost; all if none is given"
+        "parts", nargs="*", help="throughput, tricks, quality, inference, accuracy, search, cost; all if none is given"
     )
     command.add_argument("--profile", default="laptop", help=PROFILES)
     command.add_argument("--results", default="results", help="folder of the tables")

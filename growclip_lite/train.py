@@ -23,7 +23,6 @@ from growclip_lite.errors import InputError
 from growclip_lite.losses import contrastive_loss
 from growclip_lite.memory import keep_freed_memory
 from growclip_lite.model import GrowCLIP, as_images
-from growclip_lite.muon import BatchedMuon
 from growclip_lite.tokenizer import Tokenizer
 
 MAX_LOGIT_SCALE = 4.6052  # ln 100, as in CLIP
@@ -138,14 +137,17 @@ def batch_order(count: int, batch_size: int, seed: Sequence[int], start: int = 0
 
 
 def make_optimizers(model: GrowCLIP, config: TrainConfig) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the stem and of the transformer blocks, AdamW for the rest (Jordan et al. 2024)."""
+    """Muon for the matrices of the stem and of the transformer blocks, AdamW for the rest (Jordan et al. 2024).
+
+    Fused, AdamW is one kernel for all weights on a GPU; on a CPU it gains nothing.
+    """
     matrices, rest = [], []
     for name, weight in model.named_parameters():
         inside = weight.ndim == 2 and (".blocks." in name or ".stem." in name)
         (matrices if inside else rest).append(weight)
     rate = config.learning_rate
     return [
-        BatchedMuon(matrices, lr=rate, weight_decay=config.weight_decay),
+        torch.optim.Muon(matrices, lr=rate, weight_decay=config.weight_decay),
         torch.optim.AdamW(rest, lr=rate * config.adam_ratio, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
     ]
 

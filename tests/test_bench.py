@@ -15,7 +15,7 @@ from growclip_lite.architecture import Architecture, ModelConfig, training_flops
 from growclip_lite.bench import cost, report, rivals
 from growclip_lite.bench.quality import adamw_config, adamw_state
 from growclip_lite.bench.rivals import open_clip_model, transformers_model, with_end_token
-from growclip_lite.bench.run import SMOKE, run_bench
+from growclip_lite.bench.run import PARTS, SMOKE, run_bench
 from growclip_lite.bench.search_quality import agreement, drawn
 from growclip_lite.bench.throughput import OUR_NAME, contenders, ladder, simplifications
 from growclip_lite.bench.time_to_accuracy import cosine_rate, seconds_to
@@ -153,7 +153,7 @@ def test_without_a_trick_a_step_computes_the_same(monkeypatch):
             step()
         changes = [(now - before).flatten() for now, before in zip(model.parameters(), start.parameters(), strict=True)]
         moved[name] = torch.cat(changes).detach()
-    assert len(moved) == 7 and torch.channels_last is not torch.contiguous_format
+    assert len(moved) == 6 and torch.channels_last is not torch.contiguous_format
     for name, change in moved.items():
         assert torch.cosine_similarity(change, moved[OUR_NAME], dim=0) > 0.97, name
 
@@ -327,6 +327,13 @@ def test_adamw_in_muons_place_moves_all_weights_alike():
 
 
 # ---- the command
+
+
+def test_help_names_all_parts(capsys):
+    with pytest.raises(SystemExit):
+        main(["bench", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert ", ".join(PARTS) in told and PARTS.keys() == report.PARTS.keys()
 
 
 def test_an_unknown_part_is_refused(tmp_path, capsys):

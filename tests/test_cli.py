@@ -163,11 +163,13 @@ def test_a_real_process_ends_with_the_right_status(checkpoint: Path, tmp_path: P
     assert bad.stderr == "growclip: none.png cannot be read as a picture: No such file or directory.\n"
 
 
-def test_iterations_are_refused_where_they_mean_nothing(tmp_path: Path, capsys):
+def test_options_are_refused_where_they_mean_nothing(tmp_path: Path, capsys):
     assert main(["study", "ceilings", "--iterations", "5", "--results", str(tmp_path)]) == 2
     assert "--iterations means nothing to ceilings" in capsys.readouterr().err and not list(tmp_path.iterdir())
     assert main(["study", "sharing", "--short", "--results", str(tmp_path)]) == 2
     assert "--short means nothing to sharing" in capsys.readouterr().err and not list(tmp_path.iterdir())
+    assert main(["study", "choice", "--data", "emoji", "--results", str(tmp_path)]) == 2
+    assert "--data emoji means nothing to choice" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 def test_claims_need_tables_but_not_all_of_them(tmp_path: Path, capsys):
@@ -178,7 +180,11 @@ def test_claims_need_tables_but_not_all_of_them(tmp_path: Path, capsys):
     (tmp_path / "main.csv").write_text(pd.DataFrame(rows).to_csv(index=False))
     assert main(["claims", "--results", str(tmp_path)]) == 0
     told = capsys.readouterr().out
-    assert "| C7 |" in told and "| scenes | 5 | 1 | 0.500 | 0.500 | 0.500 | not measured |" in told
+    assert (
+        "## The claims" in told
+        and "| C7 |" in told
+        and "| scenes | 5 | 1 | 0.500 | 0.500 | 0.500 | not measured |" in told
+    )
 
 
 def test_the_plan_of_reproducing_tells_hours_and_runs_nothing(tmp_path: Path, capsys):

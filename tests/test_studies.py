@@ -34,9 +34,9 @@ from growclip_lite.studies.claim_tables import (
     cells,
     claim_table,
     continual_table,
+    counted,
     full_table,
     main_table,
-    overall,
     scores_table,
     short_table,
     tried_table,
@@ -142,10 +142,54 @@ def test_every_study_runs_on_a_tiny_stream(name, tiny_world, tmp_path):
         assert "not measured" in " ".join(lines)
 
 
-def test_a_claims_verdict_names_all_where_its_comparisons_disagree():
-    assert overall(["undecided", "undecided"]) == overall(["undecided", "too few seeds"]) == "undecided"
-    assert overall(["contradicted", "too few seeds", "undecided", "contradicted"]) == "undecided, contradicted"
-    assert overall(["too few seeds"]) == "too few seeds" and overall([]) == "-"
+def test_a_claims_further_verdicts_are_counted():
+    assert counted(["contradicted", "too few seeds", "undecided", "contradicted"]) == (
+        "1 undecided, 2 contradicted, 1 too few seeds"
+    )
+    assert counted([]) == "-"
+
+
+def test_our_own_ways_to_inherit_are_no_rivals_of_growing(tmp_path):
+    about = {"data": "emoji", "profile": "study", "iterations": 500, "share_power": 1.0}
+    scores = {"i2t_r1": 0.1, "validation_mean": 0.5, "steps_known": np.nan}
+    grown = about | scores | {"method": "growclip", "view": "all", "zero_shot_mean": 0.6}
+    methods = {"PIM": 0.9, "plain inheriting": 0.8, "random": 0.1}
+
+    def told(methods: dict[str, float]) -> dict[str, claims.Finding]:
+        rows = [about | scores | {"method": name, "zero_shot_mean": value, "validation_mean": value, "seed": seed}
+                for name, value in methods.items() for seed in (0, 1)]  # fmt: skip
+        write_table(tmp_path / "growth.csv", pd.DataFrame([grown | {"seed": 0}, grown | {"seed": 1}]))
+        write_table(tmp_path / "growers.csv", pd.DataFrame(rows))
+        return {f.what: f for f in claims.on_growers(tmp_path) if f.claim == "C6"}
+
+    (short,) = told(methods).values()
+    assert short.what == "GrowCLIP - the same without its searches, zero-shot" and not short.headline
+    assert short.found.mean == pytest.approx(-20)
+    full = told(methods | {"LEMON": 0.3, "stacking": 0.2})
+    rival = full["GrowCLIP - best other grower (LEMON), zero-shot"]
+    assert len(full) == 2 and rival.headline and rival.found.mean == pytest.approx(30)
+
+
+def test_reproducing_goes_on_where_it_was_stopped(tiny_world, tmp_path, monkeypatch):
+    grid = replace(tiny_world, seeds=1, short=True)
+    monkeypatch.setattr(running, "REPRODUCE", (("growth", grid), ("growers", grid)))
+    perform, calls = jobs.perform, []
+
+    def stopped(*job):
+        calls.append(job)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return perform(*job)
+
+    monkeypatch.setattr(jobs, "perform", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        running.reproduce(tmp_path, workers=1)
+    kept = len(pd.read_csv(tmp_path / "growth.csv"))
+    running.reproduce(tmp_path, workers=1)
+    rows = sum(len(pd.read_csv(tmp_path / f"{name}.csv")) for name in ("growth", "growers"))
+    assert kept == 3 and rows == len(calls) - 1 == 9
+    running.reproduce(tmp_path, workers=1)
+    assert len(calls) == rows + 1
 
 
 def test_jobs_that_do_the_same_are_run_once(tiny_world, tmp_path, monkeypatch):
@@ -201,7 +245,7 @@ def test_a_search_that_follows_the_hard_side_is_told_so():
     text = pd.DataFrame(same | {"data": "hard-text", "search_losses": "3 2 1"})
     image = pd.DataFrame(same | {"data": "hard-image", "search_losses": "1 2 3"})
     found = [finding.found.mean for finding in claims.on_hard_streams(pd.concat([text, image]), "")]
-    assert found == [0.0, 20.0, 200.0]
+    assert found == [0.0, 200.0, 200.0]
 
 
 def test_members_are_matched_with_what_the_search_said_of_them():
@@ -564,10 +608,7 @@ def test_readmes_hours_of_reproducing_are_those_of_the_plan(tmp_path, monkeypatc
     monkeypatch.setattr(running, "at_hand", lambda grid: True)  # as where CIFAR-10's folder has been made
     lines = running.describe_plan(ROOT / "results", tmp_path, 2).splitlines()
     unknown = [line.split()[:2] for line in lines if "not measured before" in line]
-    assert unknown == [["growers", "data/cifar10"]]
-    readme = told_words("README.md")
-    assert "All but a short one that was never measured" in readme
-    assert f"measured: {float(lines[-1].split()[-1]):.0f} hours on two cores" in readme
+    assert not unknown and f"({float(lines[-1].split()[-1]):.0f} hours on two cores" in told_words("README.md")
 
 
 def test_readmes_words_on_growing_are_those_of_the_findings(told):
@@ -580,6 +621,52 @@ def test_readmes_words_on_growing_are_those_of_the_findings(told):
     assert f"on emoji by {emoji:.0f}, undecided; on CIFAR-10 by {cifar:.0f}." in words
     ahead = [told(where, "FLOPs since the last pairs")[0].found.mean for where in settings]
     assert "it is {:.0f}, {:.0f}, {:.0f} and {:.0f} points ahead".format(*ahead) in words
+    at_all = [told(where, "equal all FLOPs")[0].found.mean for where in settings]
+    assert "it is level or behind ({:+.1f}, {:+.1f}, {:+.1f} and {:+.1f})".format(*at_all) in words
+    means = table("growers.csv").groupby(["data", "method"], sort=False)["zero_shot_mean"].mean().unstack(0)
+    worth = 100 * (means.loc["plain inheriting"] - means.loc["random"])[["scenes", "emoji", "cifar10"]]
+    assert "is worth {:.0f}, {:.0f} and {:.0f} points over random weights".format(*worth) in words
+
+
+def test_what_is_told_of_growing_on_the_way_was_measured(told):
+    words, rows = told_words(), table("growth.csv").query("view in ['all', 'flops']")
+    batches, behind = {}, {}
+    for where, part in rows.query("profile != 'laptop'").groupby(["data", "profile"]):
+        grown, small = (part[part["method"] == name] for name in ("growclip", "fixed small"))
+        for one in (grown, small):
+            assert (one["plan"].str.split().str[0] == one["plan"].iloc[0].split()[0]).all()  # the very same network
+        batches[where] = [one["steps_iterations"].str.split().str[0].astype(int).mean() for one in (grown, small)]
+        known = [one.assign(**{f"known_{k}": one["steps_known"].str.split().str[k].astype(float) for k in range(4)})
+                 for one in (grown, small)]  # fmt: skip
+        behind[where] = [-paired(*known, f"known_{k}").mean for k in range(4)]
+    epochs = [("scenes", "study"), ("emoji", "study"), ("cifar10", "study")]
+    pairs = [f"{count:.0f}" for where in epochs for count in reversed(batches[where])]
+    told_batches = "{} where growing gets {} on scenes with equal epochs, {} and {} on emoji, {} and {} on CIFAR-10"
+    assert told_batches.format(*pairs) in words
+    firsts = "{:.1f}, {:.1f} and {:.1f} points behind it after the first".format(*(behind[w][0] for w in epochs))
+    assert firsts in words
+    online, steps = batches["scenes", "online"], behind["scenes", "online"]
+    assert f"small one gets {online[1]:,.0f} such batches, growing {online[0]:.0f}; there growing is" in words
+    assert f"{-steps[0]:.1f} points ahead after the first step" in words
+    assert f"{min(steps[1:]):.1f} to {max(steps[1:]):.1f} behind after the others" in words
+    found = [
+        told("scenes, online", f"{rival}, zero-shot") for rival in ("fixed large", "fixed medium", "fixed (small)")
+    ]
+    large, medium, small = (f.found.mean for f, _ in found)
+    ends = f"ends {large:.1f} and {medium:.1f} points above the large and the medium one and {-small:.1f} below"
+    assert ends in words and {verdict for _, verdict in found} == {"undecided"}
+    ahead = [f for f, _, verdict in claims.judged(ROOT / "results") if verdict == "supported" and "fixed" in f.what]
+    (only,) = (f for f in ahead if f.what.startswith("GrowCLIP - "))
+    assert only.what == "GrowCLIP - fixed large, image-to-text R@1" and "online" in only.data
+    assert f"in R@1 it is {only.found.mean:.1f} points ahead of the large one, which is its only" in words
+
+
+def test_what_is_told_of_choosing_the_momentum_was_measured():
+    rows = table("momentum.csv").query("before == 'long'")
+    means = rows.groupby(["reading", "momentum"])["validation_mean"].mean()
+    assert means["A"].idxmax() == 0.9 and means["B"].idxmin() == 0.99 and len(means["A"]) == 7
+    assert "0.9 is the best of the seven momenta after long training, 0.99 the worst decay" in told_words()
+    assert growers.GROWERS["PIM"]["momentum"] == 0.9 and growers.GROWERS["momentum growth"]["momentum"] == 0.99
 
 
 def test_what_is_told_of_batches_and_tasks_was_measured():
@@ -608,14 +695,21 @@ def test_what_is_told_of_cifar10_was_measured(told):
     assert f"the medium one at {means['fixed medium']:.3f}, the large one at {means['fixed large']:.3f}" in words
     best, verdict = told("cifar10", "best fixed (small), zero-shot")
     assert f"{-best.found.mean:.1f} points behind the best ({best.found.low:.1f} to {best.found.high:.1f}," in words
-    large, _ = told("cifar10", "GrowCLIP - fixed large, equal FLOPs")
+    large, _ = told("cifar10", "GrowCLIP - fixed large, zero-shot")
     assert f"*{verdict}*), which leads at every growth step, and level with the large one in the end" in words
     assert f"({large.found.mean:+.1f})" in words
     steps = [np.mean([list(map(float, text.split())) for text in rows[rows["method"] == name]["steps_mean"]], axis=0)
              for name in ("growclip", "fixed small")]  # fmt: skip
     assert (steps[0] < steps[1]).all()
     ahead = told("cifar10", "FLOPs since the last pairs")[0].found.mean
-    assert f"last step's FLOPs ends {ahead:.1f} points behind growing" in words
+    at_all, how = told("cifar10", "equal all FLOPs")
+    behind = f"last step's FLOPs ends {ahead:.1f} points behind growing, with all FLOPs {-at_all.found.mean:.1f} ahead"
+    assert f"{behind} (*{how}*)" in words
+    others = table("growers.csv").query("data == 'cifar10'").groupby("method")["zero_shot_mean"].mean()
+    ends = "ends at {:.3f}, plain inheriting at {:.3f}, random weights at every growth step at {:.3f}"
+    assert ends.format(*others[["PIM", "plain inheriting", "random"]]) in words
+    searches, _ = told("cifar10", "without its searches, zero-shot")
+    assert f"and what it gains there, {-searches.found.mean:.1f} points, is the searches' FLOPs" in words
     recall = rows[rows["view"] != "last step"].groupby("method")["i2t_r1"].mean()
     assert (
         f"({recall.min():.2f} to {recall.max():.2f})" in words
@@ -766,7 +860,7 @@ def test_what_is_told_of_the_hard_streams_was_measured(told):
     assert len(wider) == 8 and "on eight seeds of the stream that is hard on text it widens the image" in words
     lowest, in_lowest = told("hard streams", "of the lowest loss")
     chosen, in_choice = told("hard streams", "of the choice")
-    more, less = ([10 * value for value in (f.found.mean, f.found.low, f.found.high)] for f in (lowest, chosen))
+    more, less = ((f.found.mean, f.found.low, f.found.high) for f in (lowest, chosen))
     told_more = "{:.0f} percentage points larger on the first ({:.0f} to {:.0f}, ".format(*more)
     told_less = "{:.0f} percentage points smaller on the first ({:.0f} to {:.0f}, ".format(-less[0], *less[1:])
     assert f"This lead is {told_more}*{in_lowest}*)" in words
@@ -875,7 +969,7 @@ def test_committed_rows_have_their_provenance():
         rows = table(path.name)
         assert rows["commit"].str.fullmatch(r"[0-9a-f]{7,}").all(), f"{path.name}: measured on uncommitted changes"
         assert rows["versions"].str.contains("torch").all() and rows["profile"].notna().all()
-        without_seed = ("bench_throughput.csv", "bench_inference.csv", "bench_cost.csv")
+        without_seed = ("bench_throughput.csv", "bench_tricks.csv", "bench_inference.csv", "bench_cost.csv")
         assert path.name in without_seed or rows["seed"].notna().all()
 
 

@@ -16,7 +16,6 @@ from growclip_lite.checkpoint import load_training, save_training
 from growclip_lite.data.stream import Pairs
 from growclip_lite.errors import InputError
 from growclip_lite.model import GrowCLIP
-from growclip_lite.muon import BatchedMuon
 from growclip_lite.train import (
     MAX_LOGIT_SCALE,
     TrainConfig,
@@ -325,25 +324,3 @@ def test_a_loss_that_is_no_number_stops_and_is_not_saved(saves_often):
 
 
 # ---- the optimiser
-
-
-def test_batched_muon_is_torchs_muon():
-    shapes = [(8, 24), (24, 8), (8, 8), (8, 24), (16, 8), (24, 8), (8, 24)]
-    trained = []
-    for kind in (torch.optim.Muon, BatchedMuon):
-        generator = torch.Generator().manual_seed(0)
-        weights = [torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in shapes]
-        optimizer = kind(weights, lr=0.02, weight_decay=0.1)
-        for step in range(4):
-            for number, weight in enumerate(weights):
-                weight.grad = torch.randn(weight.shape, generator=generator)
-                if number == step:  # a matrix that took no part in this step stays as it is
-                    weight.grad = None
-            optimizer.step()
-        trained.append((weights, optimizer.state_dict()))
-    (plain, plain_state), (batched, batched_state) = trained
-    for one, other in zip(plain, batched, strict=True):
-        torch.testing.assert_close(other, one, rtol=0, atol=1e-3)  # rounding of bf16 products, a twentieth of a step
-    for number, state in plain_state["state"].items():
-        torch.testing.assert_close(batched_state["state"][number], state)
-    assert batched_state["param_groups"] == plain_state["param_groups"]

@@ -34,6 +34,8 @@ def scaled_activations(x: Tensor, weight: Tensor) -> Tensor:
 
 
 class PlainAdamW(torch.optim.AdamW):
+    """AdamW that is not fused, whatever it is told."""
+
     def __init__(self, *arguments, fused: bool, **options) -> None:
         super().__init__(*arguments, **options)
 
@@ -65,21 +67,17 @@ def tricks(setting: Setting) -> dict[str, Step]:
     def fresh() -> GrowCLIP:
         return new_model(setting.architecture, setting.config, 0).to(setting.device)
 
-    def step(*replaced: object) -> Step:
-        """A step whose optimisers are made while `replaced`, a name and what takes its place, is so."""
-        model = in_low_precision(fresh())
-        if not replaced:
-            return our_step(model, batch)
-        with patch(*replaced):
-            return our_step(model, batch)
+    def step() -> Step:
+        return our_step(in_low_precision(fresh()), batch)
 
     module = "growclip_lite.model"
-    return {
+    steps = {
         OUR_NAME: step(),
         "plain attention": during(step(), f"{module}.attention", fused_attention),
         "activations in bf16, not amp": with_amp(fresh(), batch),
         "normalisation's factor in the weight": during(step(), f"{module}.norm_linear", scaled_activations),
         "channels_last in the stem": during(step(), "torch.channels_last", torch.contiguous_format),
-        "Muon by shape": step("growclip_lite.train.BatchedMuon", torch.optim.Muon),
-        "fused AdamW": step("torch.optim.AdamW", PlainAdamW),
     }
+    with patch("torch.optim.AdamW", PlainAdamW):
+        steps["fused AdamW"] = step()
+    return steps

@@ -69,7 +69,7 @@ def draw_capacity(rows: pd.DataFrame) -> Figure:
         draw_on(axes, rows[rows["step"] == step], sizes_in(rows))
         axes.set(title=f"the {step} growth step's data and tasks")
     panels[1].set(ylabel=None)
-    panels[1].legend(loc="lower right", fontsize=9)
+    panels[1].legend(fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 

@@ -61,10 +61,16 @@ def draw_blend(m: float, inherited: Tensor, fresh: Tensor, sweep: dict[float, fl
 
 
 def draw_study(rows: pd.DataFrame) -> Figure:
-    """Study 3: final accuracy and forgetting over the momentum of both readings; bars are 95 % intervals."""
+    """Study 3, over the momentum of both readings: final accuracy, and accuracy on earlier concepts before growing
+    minus after; bars are 95 % intervals."""
     figure, panels = subplots(2, 2, figsize=(11, 7))
     draw_momenta(
-        panels, rows, {"zero_shot_mean": "final mean zero-shot accuracy", "forgetting": "lost on earlier concepts"}
+        panels,
+        rows,
+        {
+            "zero_shot_mean": "final mean zero-shot accuracy",
+            "forgetting": "lost on earlier concepts (negative: gained)",
+        },
     )
     return figure
 

@@ -147,7 +147,7 @@ def draw_choice(table: pd.DataFrame, seed: int, budget: float) -> Figure:
         lost = found[0]["trained_loss"] - found[1]["trained_loss"]
         title = f"seed {seed}, budget {budget:g} MFLOPs: {lost:.3f} above the best ({lost / noise:.1f} deviations)"
     axes.set(xlabel="cost of a pair (MFLOPs)", ylabel="held-out loss, trained alone", title=title)
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), labelspacing=1.4)
     return figure
 
 

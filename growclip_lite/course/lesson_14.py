@@ -77,7 +77,9 @@ def draw_shares(images: Sequence[np.ndarray], labels: Sequence[str], shares: Ten
         left.axis("off")
         best = int(np.argmax(share))
         bars = right.barh(labels, share, color=[PALETTE[0] if i == best else "#b8cfe0" for i in range(len(labels))])
-        right.bar_label(bars, [f"{value:.0%}" for value in share], padding=3, fontsize=9)
+        labelled = right.bar_label(bars, [f"{value:.0%}" for value in share], padding=3, fontsize=9)
+        for text in labelled:
+            text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})
         right.axvline(1 / len(labels), color=GREY, ls=":")
         right.set(xlim=(0, 1.12), xticks=[0, 0.5, 1])
         right.invert_yaxis()

@@ -202,25 +202,27 @@ def draw_memory(cost: pd.DataFrame) -> Figure:
     return figure
 
 
-def draw_growth(reports: Sequence[dict], chance: float) -> Figure:
-    """Zero-shot accuracy and R@1 after every growth step, a line per seed."""
+def draw_growth(reports: Sequence[dict], chance: float, captions: int) -> Figure:
+    """Zero-shot accuracy, and R@1 among so many captions, after every growth step, a line per seed."""
     figure, (left, right) = subplots(1, 2, figsize=(9.5, 3.6))
     for number, report in enumerate(reports):
         steps = [entry["step"] for entry in report["steps"]]
         left.plot(steps, [entry["zero_shot_mean"] for entry in report["steps"]], "o-", label=f"seed {report['seed']}",
                   color=PALETTE[number])  # fmt: skip
         right.plot(steps, [entry["retrieval"]["i2t_r1"] for entry in report["steps"]], "o-", color=PALETTE[number])
-    left.axhline(chance, color="#8a8a8a", ls=":", label="chance")
+    for axes, guessed in ((left, chance), (right, 1 / captions)):
+        axes.axhline(guessed, color="#8a8a8a", ls=":", label="chance")
     left.set(xlabel="growth step", ylabel="accuracy", title="which pattern? (zero-shot)", ylim=(0, 1.03), xticks=steps)
-    right.set(xlabel="growth step", ylabel="R@1", title="picture to caption", ylim=(0, 1.03), xticks=steps)
+    title = f"picture to caption, among {captions}"
+    right.set(xlabel="growth step", ylabel="R@1", title=title, ylim=(0, 1.03), xticks=steps)
     left.legend()
     return figure
 
 
 def draw_samples(folder: Path, table: pd.DataFrame) -> Figure:
-    """Some pictures of the folder with their captions and growth steps."""
-    count = 6
-    rows = table.iloc[np.linspace(2, len(table) - 6, count).astype(int)]
+    """The first picture of every pattern, with caption and growth step."""
+    rows = table.drop_duplicates("label")
+    count = len(rows)
     figure, panels = subplots(1, count, figsize=(2.2 * count, 2.6))
     for axes, row in zip(panels, rows.itertuples(), strict=True):
         axes.imshow(Image.open(folder / row.image))

@@ -11,7 +11,7 @@ import pandas as pd
 
 from growclip_lite.markdown import markdown_table
 from growclip_lite.studies.claims import RECALL, REPORTED, VERDICTS, ZERO_SHOT, Judged, judged, place, read, settings
-from growclip_lite.studies.statistics import TOO_FEW, paired
+from growclip_lite.studies.statistics import paired
 
 
 def claim_by_claim(folder: Path) -> Iterator[tuple[str, str, list[Judged]]]:
@@ -45,21 +45,23 @@ def claim_table(folder: Path) -> str:
     return markdown_table(f"claim | the paper (abstract) | {CELLS}", lines)
 
 
-def overall(verdicts: list[str]) -> str:
-    """All different ones among comparisons with enough seeds."""
-    told = [name for name in VERDICTS if name in verdicts]
-    return ", ".join([name for name in told if name != TOO_FEW] or told) or "-"
+def counted(verdicts: list[str]) -> str:
+    """How many there are of each, in words."""
+    return ", ".join(f"{verdicts.count(name)} {name}" for name in VERDICTS if name in verdicts) or "-"
 
 
 def short_table(folder: Path) -> str:
-    """The same, a line per claim."""
+    """The first of them for every claim, and the verdicts of the others."""
     lines = []
     for claim, reported, found in claim_by_claim(folder):
         told = headlines(found)
-        parts = [f"{f.what}; {f.data}: **{f.found}**, seeds: {f.found.seeds}, {verdict}" for f, _, verdict in told]
-        verdicts = [verdict for *_, verdict in told]
-        lines.append([claim, reported, "<br>".join(parts) or "not measured", overall(verdicts)])
-    return markdown_table("claim | the paper (abstract) | measured, points (95 %) | verdict", lines)
+        line = ["not measured", *"----"]
+        if told:
+            f, _, verdict = told[0]
+            line = [f"{f.what}; {f.data}", f.found, f.found.seeds, verdict, counted([v for *_, v in told[1:]])]
+        lines.append([claim, reported, *line])
+    head = "claim | the paper (abstract) | measured | points (95 %) | seeds | verdict | further comparisons"
+    return markdown_table(head, lines)
 
 
 def full_table(folder: Path) -> str:
@@ -125,17 +127,30 @@ def tried_table(folder: Path) -> str:
     """What was tried before the studies, on validation data and seeds of its own: a line per setting and plan (which
     of a search is what it has found)."""
     lines = []
-    setting = ["kind", "plan", "share_power", "batch_size", "learning_rate"]
+    setting = ["kind", "plan", "share_power", "budget_power", "batch_size", "learning_rate"]
     every = read(folder, "tried")
-    for (kind, plan, power, batch, rate), part in every.groupby(setting, sort=False) if len(every) else []:
+    groups = every.groupby(setting, sort=False, dropna=False) if len(every) else []
+    for (kind, plan, power, budget, batch, rate), part in groups:
         steps = plan.split()
         shown = steps[0] if len(set(steps)) == 1 else " → ".join(steps)
         scores = [f"{part[column].mean():.3f}" for column in ("validation_mean", "validation_i2t_r1")]
         lines.append(
-            [kind, shown, f"{power:g}", batch, f"{rate:g}", f"{part['tflops'].mean():.1f}", len(part), *scores]
-        )
+            [kind, shown, f"{power:g}", "-" if np.isnan(budget) else f"{budget:g}", batch, f"{rate:g}",
+             f"{part['tflops'].mean():.1f}", len(part), *scores]
+        )  # fmt: skip
     head = (
-        "architectures | plan (depth and width of image, text, shared) | share power | batch | learning rate | TFLOPs "
-        "| seeds | validation zero-shot | validation R@1"
+        "architectures | plan (depth and width of image, text, shared) | share power | budget power | batch "
+        "| learning rate | TFLOPs | seeds | validation zero-shot | validation R@1"
     )
     return markdown_table(head, lines)
+
+
+TABLES = {
+    "The claims": short_table,
+    "What the verdicts rest on": claim_table,
+    "All comparisons": full_table,
+    "Growing against fixed architectures: scores": scores_table,
+    "Continual learning: scores": continual_table,
+    "What was tried before": tried_table,
+    "The main job": main_table,
+}

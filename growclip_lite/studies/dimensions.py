@@ -2,9 +2,8 @@
 
 A unit of image width, the dearest single unit, sets the cost; every dimension alone grows until it has added
 as many FLOPs, or as many parameters, as near as whole units allow (two units of shared width add a quarter more
-FLOPs). Balanced growth spends as much on a unit
-of as many dimensions as that pays for. Held equal: data, batches and iterations. A map of image depth and
-width goes with it.
+FLOPs). Balanced growth spends as much on a unit of as many dimensions as that pays for. Held equal: data, batches and
+iterations. A map of image depth and width goes with it.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from growclip_lite.studies.choice import last_step, search_against_training, tex
 from growclip_lite.studies.claims import SHARED_CAPTIONS, place
 from growclip_lite.studies.growers import GROWERS
 from growclip_lite.studies.measures import read_plan
-from growclip_lite.studies.statistics import Difference, difference, paired
+from growclip_lite.studies.statistics import FEWEST_SEEDS, Difference, difference, paired
 from growclip_lite.studies.table import SETTING, TIMETABLE, first_setting, measured_at, rows_of
 from growclip_lite.train import RECORD_EVERY
 
@@ -44,9 +44,9 @@ def write(figure, path: Path) -> None:
 
 
 def centre(values: Iterable[float]) -> tuple[float, float, float]:
-    """Mean and the two lengths of its error bar."""
+    """Mean and the two lengths of its error bar; so few seeds that nothing is tested have none."""
     found = difference(list(values))
-    if np.isnan(found.low):
+    if found.seeds < FEWEST_SEEDS:
         return found.mean, 0.0, 0.0
     return found.mean, found.mean - found.low, found.high - found.mean
 
@@ -101,11 +101,10 @@ def growth_figure(rows: pd.DataFrame, path: Path) -> None:
 
 
 def forest(axes, differences: dict[str, Difference], label: str) -> None:
-    """Differences with their intervals, one line each; zero is marked."""
+    """Differences with their intervals, one line each; zero is marked. All have one colour: verdicts need p-values."""
     for number, d in enumerate(differences.values()):
-        colour = PALETTE[2] if d.low > 0 else PALETTE[4] if d.high < 0 else GREY
         lengths = [[d.mean - d.low], [d.high - d.mean]]
-        axes.errorbar(d.mean, -number, xerr=lengths, fmt="o", color=colour, capsize=4, lw=2.2)
+        axes.errorbar(d.mean, -number, xerr=lengths, fmt="o", color=PALETTE[0], capsize=4, lw=2.2)
     axes.axvline(0, color="#222222", lw=1)
     axes.set_yticks([-number for number in range(len(differences))], list(differences))
     tidy(axes, xlabel=label)

@@ -140,7 +140,7 @@ def describe_plan(measured: Path, folder: Path, workers: int) -> str:
 
 
 def reproduce(folder: Path, workers: int) -> None:
-    """Runs all studies; what is in `folder` already is not run again."""
+    """Runs the studies that the claims rest on; what is in `folder` already is not run again."""
     for study, grid in REPRODUCE:
         if at_hand(grid):
             run_study(study, grid, folder, workers)

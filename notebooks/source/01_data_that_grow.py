@@ -62,7 +62,7 @@ show(lesson_01.draw_examples(stream), alt)
 explore(
     lambda growth_step, page: lesson_01.draw_page(stream, growth_step, page),
     "Five pairs of the last growth step.",
-    start={"growth_step": len(stream.train)},
+    start={"growth_step": len(stream.train), "page": 1},
     growth_step=list(range(1, len(stream.train) + 1)),
     page=list(range(12)),
 )

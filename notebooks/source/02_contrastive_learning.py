@@ -55,7 +55,8 @@ print(f"{by_hand:.4f}")
 # %% [markdown]
 # Guessing would cost log 2 = 0.693. So this picture is hardly better than a coin, although 0.8 and
 # 0.6 look well apart. Cosines live between -1 and 1, and softmax sees only differences: they have to
-# be magnified. CLIP multiplies them by a learned factor, `logit_scale`, which is 1 / temperature.
+# be magnified. CLIP multiplies them by a learned factor, 1 / temperature. What is learned and stored is its
+# logarithm, `logit_scale`: so the factor stays positive. It starts at 1 / 0.07 and is held below 100.
 
 # %% [markdown]
 # ### Predict

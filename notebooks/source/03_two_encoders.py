@@ -251,6 +251,10 @@ assert torch.allclose(by_hand, model.encode_image(pictures), atol=1e-4)
 #
 # The same, with one care: captions differ in length. No word may look at padding (a large negative
 # number is added to such scores), and the mean leaves padding out.
+#
+# OpenAI's CLIP differs here. Its words look back only, and the text is read at an end token; its image encoder
+# reads one extra *class token*. We let every token look at all others and take the mean. Nor have our layers biases,
+# or a normalisation with weights of its own. What each of these brings is in README's table of speed.
 
 
 # %%
@@ -496,7 +500,7 @@ lesson_03.check_tokens_where_attention_costs_as_much(tokens_where_attention_cost
 # 5. Cost: 12 D² parameters and 24 N D² + 4 N² D FLOPs per block, exact and known before building.
 #
 # **Not shown:** that sharing helps. It is a claim of the paper, and 06 puts it to the test. Nor did
-# this notebook compare our stem and normalisation with CLIP's own.
+# this notebook compare our stem, normalisation and mean with CLIP's own.
 #
 # **Recall:** Why must the mean over text tokens leave padding out, if no word attends to it?
 # <details><summary>Answer</summary>Padding tokens themselves still carry vectors through the

@@ -284,8 +284,8 @@ print("loop and package agree")
 # %% [markdown]
 # ## Both directions, on held-out pairs
 #
-# The pairs come in groups of four near twins: one thing changed, a texture, a look, a place. Their
-# captions leave nothing out.
+# The pairs come in groups of four near twins: one thing changed, such as a texture, a look or a background, or two
+# objects in the other order. Their captions leave nothing out.
 
 # %%
 pairs = lesson_04.test_pairs(amount(profile, 200, 1000))

@@ -316,8 +316,8 @@ print(f"without {recall_at(centred @ moved.T, own, 1):.3f}")
 # %%
 explore(
     lambda growth_step: lesson_06.draw_step(growth_step, count),
-    "Embeddings of test pairs in two dimensions after the last growth step, with gap and recall.",
-    start={"growth_step": 4},
+    "Embeddings of test pairs in two dimensions after the first growth step, with gap and recall.",
+    start={"growth_step": 1},
     growth_step=list(lesson_06.STEPS),
 )
 

@@ -107,7 +107,7 @@ predictions.reveal("budget", "b")
 #
 # There is a *floor* too: a member spends at least half of the increase. Otherwise "grow by nothing" would
 # be a member of every space, and a search after a brief training likes it best (10). And no dimension grows by
-# more than the *reach*: one unit per doubling of the data (log₂ of the growth, rounded), at least one.
+# more than the *reach*: one unit per doubling of the data (log₂ of the growth, rounded), at least one and at most four.
 
 # %% tags=["nbval-check-output"]
 floor = (cost + budget) / 2
@@ -185,6 +185,8 @@ show(
 )
 
 # %% [markdown]
+# Dots of equally many units stand side by side.
+#
 # **Takeaway:** members have one or two units more, at about the same cost. One dear unit (image width)
 # stands beside two cheap ones. Now move the budget, and switch dimensions off:
 
@@ -193,8 +195,8 @@ explore(
     lambda data_ratio, budget_power, may_grow: lesson_07.draw_lattice(
         base, config, data_ratio, budget_power, may_grow
     ),
-    "The lattice of candidates when the data grow 2.5 times, at power 0.5, all dimensions free.",
-    start={"data_ratio": 2.5, "budget_power": 0.5},
+    "The lattice of candidates when the data grow 4 times, at power 0.5, all dimensions free.",
+    start={"data_ratio": 4.0, "budget_power": 0.5},
     data_ratio=[1.25, 1.5, 2.0, 2.5, 4.0],
     budget_power=[0.25, 0.5, 0.75, 1.0],
     may_grow=list(lesson_07.WHICH),

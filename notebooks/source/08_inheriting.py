@@ -68,7 +68,8 @@ predictions.reveal("filling", "b")
 
 # %% [markdown]
 # **Why:** zeros pull the mean down, so every old channel looks different. The mean changes neither the mean nor the
-# length of what is left without it, and reads as zero. So the residual stream can be widened without touching an old weight, whatever
+# length of what is left without it, and reads as zero. So the *residual stream* (what flows through
+# the blocks and is added to, 03; not the stream of data) can be widened without touching an old weight, whatever
 # the new columns that read it contain (the average expansion of LEMON).
 
 # %% [markdown]
@@ -81,6 +82,8 @@ predictions.reveal("filling", "b")
 #   stream? Then anything goes (`read`).
 # - Do the new *outputs* go into the stream? Then they must carry the mean (`write`). Are they new units?
 #   Then anything goes (`make`).
+#
+# Attention has units, too: its heads. A new head's query, key and value are made, its columns of `out` are used.
 
 
 # %%
@@ -292,7 +295,8 @@ show(
 # **Takeaway:** function-preserving operators start where the old model stood; repeating blocks costs
 # something at first, and a random start costs everything. A fresh model is even *worse* than an even guess:
 # it is wrong with confidence. Dots on top of each other mean that fresh weights are not heard yet, or,
-# with aki, that there are none.
+# with aki, that there are none. Net2Net copies the channels of the stream as well. From 64 to 96 some count twice in
+# the normalisation, and copies get a little noise, so that it keeps this function only roughly.
 #
 # How does such a matrix look? Here is the one that writes into the shared stream:
 
@@ -319,7 +323,7 @@ explore(
 #
 # The lowest held-out loss at the end of this brief training has
 # **a** a function-preserving operator, **b** one that repeats blocks (stack, interleave, aki),
-# **c** the model that was not grown.
+# **c** the model that was not grown. (Random weights and Net2Net are none of these.)
 
 # %%
 guess = None

@@ -193,13 +193,14 @@ print(f"batches: {len(batches)}, mean loss of the smallest member {np.mean(losse
 # Train the supernet for a few batches, score all members, choose.
 #
 # **The rule:** two trainings of one and the same member do not end alike. Members within 2 % of the
-# lowest loss are therefore *ties*. Of these the most even one is taken: the one whose three encoders
-# differ least in depth and in width (07, exercise 4); then the cheapest, then the one with the lower loss.
+# lowest loss are therefore *ties*. (How much two *searches* differ was not measured.) Of these the most even one
+# is taken: the one whose three encoders differ least in depth and in width (07, exercise 4); then the cheapest, then
+# the one with the lower loss.
 #
 # ### Predict
 #
 # Will the rule take the member with the lowest loss?
-# **a** yes, **b** no, another one within two per cent, **c** no, one that is worse by more.
+# **a** yes, **b** no, one whose loss is at most 1 % higher, **c** no, one that is 1 to 2 % higher.
 
 # %%
 guess = None
@@ -216,7 +217,7 @@ for entry in found.ranking:
     print(f"{entry.architecture}: loss {entry.loss:.3f}, R@1 {entry.recall:.2f} {mark}")
 place = [entry.architecture for entry in found.ranking].index(chosen)
 worse = found.ranking[place].loss / best.loss - 1
-predictions.reveal("choice", "a" if place == 0 else "b" if worse <= TOLERANCE else "c")
+predictions.reveal("choice", "a" if place == 0 else "b" if worse <= TOLERANCE / 2 else "c")
 
 # %%
 ties = [entry for entry in found.ranking if entry.loss <= best.loss * (1 + TOLERANCE)]
@@ -335,7 +336,8 @@ show(
 # %% [markdown]
 # **Takeaway:** the search ranks members *against* their training, on every seed. The bars say why this
 # need not be a disaster: members differ hardly more than two trainings of the same one, so there is
-# little to lose.
+# little to lose. Nor is there much to gain: a search that knew every member's loss, up to the chance of one training,
+# would reach a tau of about 0.3 (README, table of speed).
 
 # %% [markdown]
 # ## Why the wrong way round?
@@ -381,7 +383,7 @@ for number, rows in members.groupby("seed"):
 # %%
 figure, axes = subplots(figsize=(6.5, 4))
 draw_search_against_training(axes, members)
-axes.legend(fontsize=9)
+axes.legend(fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
 show(figure, "Loss in the search against loss after training, nine members, five seeds: a cloud.")
 
 # %% [markdown]

@@ -187,7 +187,7 @@ print("p < 0.05 after Holm:", ", ".join(map(lesson_12.words, kept)) or "none of 
 # ## Gain per added FLOP
 #
 # The same gains, divided by what was added: points per million FLOPs of a pair, and per 100,000
-# parameters. Orange: the whole interval is below zero; green: above; grey: it holds zero.
+# parameters.
 
 # %%
 alt = (

@@ -300,7 +300,10 @@ show(
 # replays the old pairs.
 #
 # Methods that see new pairs only are the harder case (study 7). It runs on emoji, whose growth steps bring new ones
-# alone; in scenes new pairs show old concepts, too, and there is little to forget.
+# alone; in scenes new pairs show old concepts, too, and there is little to forget. LwF keeps the last model's matching
+# of pictures and captions as a second goal; VR-LwF does so with random old words, ZSCL with pairs of the first step,
+# MulKI with two teachers, the first and the last model. Averaging mixes the weights before and after a step. The cosine
+# schedule starts anew in every step; the infinite one stays high and comes down at a step's end only.
 
 # %%
 continual = claims.read_first(results, "continual")
@@ -316,7 +319,7 @@ else:
 
 # %% [markdown]
 # **Takeaway:** read both axes. Who has learnt little can forget little: weight averaging (two seeds), low on both. LwF
-# and MulKI learn most of the new, in the mean of the steps, and give up more than half a point of accuracy on the old.
+# and MulKI learn most of the new, in the mean of the steps, and give up more than 50 points of accuracy on the old.
 # Replay forgets next to nothing and learns a middling amount; it needs the old pairs for it.
 
 # %% [markdown]
@@ -427,6 +430,7 @@ lesson_13.check_forgotten(forgotten)
 # look better than they are.</details>
 #
 # **References:** Deng et al. 2023 (GrowCLIP); Efron and Tibshirani 1993 (bootstrap); Holm 1979; Chaudhry et al.
-# 2018 (forgetting).
+# 2018 (forgetting); Li and Hoiem 2016 (LwF); Ding et al. 2022 (VR-LwF); Zheng et al. 2023 (ZSCL); Zhang et al. 2024
+# (MulKI); Singh et al. 2025 (infinite schedule).
 #
 # **Next:** [14 · checkpoints and the hub](14_checkpoints_and_the_hub.ipynb)

@@ -60,7 +60,7 @@ predictions = Predictions(folder(out), "15")
 flags = folder(out) / "flags"
 table = lesson_15.write_flags(flags, count=amount(profile, 160, 480), seed=seed)
 print(*(flags / "captions.csv").read_text().splitlines()[:4], sep="\n")
-alt = "Six drawn flags with their captions, three of growth step 1 and three of step 2."
+alt = "Five drawn flags with their captions: three patterns of growth step 1, two more of step 2."
 show(lesson_15.draw_samples(flags, table), alt)
 
 # %% [markdown]
@@ -163,7 +163,7 @@ assert reports[0]["skipped"] == stream.skipped
 
 # %%
 alt = "Zero-shot accuracy and R@1 of the flags after each of two growth steps, with chance."
-show(lesson_15.draw_growth(reports, stream.tasks[0].chance), alt)
+show(lesson_15.draw_growth(reports, stream.tasks[0].chance, len(stream.retrieval)), alt)
 
 # %% [markdown]
 # **Takeaway:** with no label in the training, pictures find their captions. Before step 2 two of the
