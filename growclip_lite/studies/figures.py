@@ -107,7 +107,7 @@ def forest(axes, differences: dict[str, Difference], label: str) -> None:
         axes.errorbar(d.mean, -number, xerr=lengths, fmt="o", color=PALETTE[0], capsize=4, lw=2.2)
     axes.axvline(0, color="#222222", lw=1)
     axes.set_yticks([-number for number in range(len(differences))], list(differences))
-    tidy(axes, xlabel=label)
+    tidy(axes, xlabel=label, ylim=(0.5 - len(differences), 0.5))
 
 
 def growers_figure(rows: pd.DataFrame, path: Path) -> None:
