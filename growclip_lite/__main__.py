@@ -168,7 +168,7 @@ def run_study(args: argparse.Namespace) -> None:
     if args.short and args.name not in ("growth", "growers"):
         raise InputError(f"--short means nothing to {args.name}: only growth and growers have a short form.")
     if args.data != "scenes" and args.name in ("capacity", "ceilings", "choice"):
-        raise InputError(f"--data {args.data} means nothing to {args.name}, which is on scenes alone.")
+        raise InputError(f"--data {args.data} means nothing to {args.name}, which sets its own.")
     grid = Grid(args.data, profile_of(args), args.seeds, args.short)
     print(f"Wrote {run_study(args.name, grid, Path(args.results), args.workers or default_workers())}.")
 

@@ -51,7 +51,7 @@ def padding_bias(real: Tensor, dtype: torch.dtype) -> Tensor:
 def attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
     """Softmax attention over (B, H, L, K); `bias` (B, 1, 1, L) is added to the scores.
 
-    The fused kernel is the faster one, in encoding on a CPU by a tenth to a quarter. But its backward
+    The fused kernel is the faster one, in encoding on a CPU, too. But its backward
     pass in bf16 on a CPU is so slow that a training step takes more than twice as long as with these
     three plain products.
     """
@@ -161,8 +161,8 @@ class SharedEncoder(nn.Module):
 
 
 class GrowCLIP(nn.Module, PyTorchModelHubMixin):
-    """The model of one architecture; `compute_dtype` is the precision of its activations (all of them: with
-    automatic mixed precision, which keeps some in float32, a training step takes some 10 % longer).
+    """The model of one architecture; `compute_dtype` is the precision of its activations up to the pooling (automatic
+    mixed precision, which keeps some of them in float32, takes some 10 % longer for a training step).
 
     `encode_image`, `encode_text` and `logit_scale` mean what they mean in open_clip; `save_pretrained`,
     `from_pretrained` and `push_to_hub` what they mean in huggingface_hub. `about` describes where the

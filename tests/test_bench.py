@@ -1,6 +1,7 @@
 """The bench compares like with like, and its figures follow from its rows."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -20,13 +21,15 @@ from growclip_lite.bench.search_quality import agreement, drawn
 from growclip_lite.bench.throughput import OUR_NAME, contenders, ladder, simplifications
 from growclip_lite.bench.time_to_accuracy import cosine_rate, seconds_to
 from growclip_lite.bench.timing import in_turns, ratios
-from growclip_lite.bench.tricks import fused_attention, scaled_activations, tricks
+from growclip_lite.bench.tricks import PlainAdamW, fused_attention, scaled_activations, tricks
 from growclip_lite.bench.variants import OPENAI, OURS, VariantCLIP, new_variant
 from growclip_lite.growth_space import GrowthSpace
 from growclip_lite.model import HEAD_SIZE, attention, new_model, norm_linear
 from growclip_lite.profiles import get_profile
-from growclip_lite.train import TrainConfig, TrainingSet, fit
+from growclip_lite.studies.table import RESULTS
+from growclip_lite.train import TrainConfig, TrainingSet, fit, train_step
 
+CHANNELS_LAST = torch.channels_last
 KEY = {"machine": "a laptop", "profile": "laptop"}
 ARCHITECTURE = Architecture(2, 2, 1, 3, 0, 2)
 CONFIG = ModelConfig(image_size=16, patch_size=4, context_length=8, vocab_size=50, embed_dim=16)
@@ -153,9 +156,50 @@ def test_without_a_trick_a_step_computes_the_same(monkeypatch):
             step()
         changes = [(now - before).flatten() for now, before in zip(model.parameters(), start.parameters(), strict=True)]
         moved[name] = torch.cat(changes).detach()
-    assert len(moved) == 6 and torch.channels_last is not torch.contiguous_format
+    assert len(moved) == 6 and torch.channels_last is CHANNELS_LAST
     for name, change in moved.items():
         assert torch.cosine_similarity(change, moved[OUR_NAME], dim=0) > 0.97, name
+
+
+def test_every_trick_is_taken_back_while_its_step_runs_and_no_longer(monkeypatch):
+    seen, module = [], "growclip_lite.bench.tricks."
+
+    def watch(name: str, value: Callable) -> None:
+        monkeypatch.setattr(module + name, lambda *given, **named: seen.append(name) or value(*given, **named))
+
+    def mixed(*given: object) -> torch.Tensor:
+        seen.append("amp" if torch.is_autocast_enabled("cpu") else "plain")
+        return train_step(*given)
+
+    convolve = torch.nn.functional.conv2d
+
+    def convolution(x: torch.Tensor, *given: object, **named: object) -> torch.Tensor:
+        seen.append("last" if x.is_contiguous(memory_format=CHANNELS_LAST) else "first")
+        return convolve(x, *given, **named)
+
+    watch("fused_attention", fused_attention)
+    watch("scaled_activations", scaled_activations)
+    watch("PlainAdamW", PlainAdamW)
+    monkeypatch.setattr(module + "train_step", mixed)
+    steps = tricks(SMOKE.setting)
+    assert seen == ["PlainAdamW"]
+    monkeypatch.setattr("torch.nn.functional.conv2d", convolution)
+    for name, wanted in {
+        "plain attention": "fused_attention", "normalisation's factor in the weight": "scaled_activations",
+        "activations in bf16, not amp": "amp", "channels_last in the stem": "first",
+    }.items():  # fmt: skip
+        for step, found in ((steps[OUR_NAME], False), (steps[name], True)):
+            seen.clear()
+            step()
+            assert (wanted in seen) == found, name
+
+
+def test_what_comments_say_of_tricks_was_measured():
+    rows = pd.read_csv(RESULTS / "bench_tricks.csv")
+    found = ratios(report.wide(rows, "tricks"), OUR_NAME)["ratio"]
+    assert found["plain attention"] > 2  # "more than twice as long"
+    assert all(1.05 < found[name] < 1.15 for name in ("channels_last in the stem", "activations in bf16, not amp"))
+    assert found["normalisation's factor in the weight"] < 1.055 and abs(found["fused AdamW"] - 1) < 0.05
 
 
 def test_flops_of_the_reference_model_are_those_of_its_training_step():

@@ -321,6 +321,3 @@ def test_a_loss_that_is_no_number_stops_and_is_not_saved(saves_often):
         ):
             fit(model, data(), CONFIG, seed=0, save=lambda state: saved.append(state.iteration))
     assert saved == [2, 4]
-
-
-# ---- the optimiser

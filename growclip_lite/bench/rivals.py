@@ -81,8 +81,8 @@ def amp(dtype: torch.dtype, device: str):
 
 
 def open_clip_optimizer(model: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
-    """AdamW as open_clip's training script sets it: no decay of gains, biases and the temperature. (Fused, which is
-    faster.)"""
+    """AdamW as open_clip's training script sets it: no decay of gains, biases and the temperature. (Fused, like
+    ours.)"""
     small = [p for p in model.parameters() if p.ndim < 2]
     large = [p for p in model.parameters() if p.ndim >= 2]
     groups = [{"params": small, "weight_decay": 0.0}, {"params": large, "weight_decay": 0.2}]

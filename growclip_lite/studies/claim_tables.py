@@ -24,7 +24,7 @@ def claim_by_claim(folder: Path) -> Iterator[tuple[str, str, list[Judged]]]:
 def cells(judged: Judged) -> list[object]:
     """What, where, what was held equal, how large, how sure, and how to measure it."""
     f, p, told = judged
-    corrected = "-" if np.isnan(p) else f"{p:.3f}"
+    corrected = "-" if np.isnan(p) else "< 0.0001" if p < 0.0001 else f"{p:.4f}"
     return [f.what, f.data, f.equal, f.found, f.found.seeds, corrected, told, f"`{f.command} --seeds {f.found.seeds}`"]
 
 
@@ -32,12 +32,12 @@ CELLS = "measured | data | held equal | difference (95 %) | seeds | p (Holm) | v
 
 
 def headlines(found: list[Judged]) -> list[Judged]:
-    """What the verdict on a claim rests on."""
+    """The main comparisons on a claim."""
     return [one for one in found if one[0].headline]
 
 
 def claim_table(folder: Path) -> str:
-    """For every claim what the paper reports, and what the verdict rests on, as Markdown."""
+    """For every claim what the paper reports, and the main comparisons, as Markdown."""
     lines = []
     for claim, reported, found in claim_by_claim(folder):
         told = [cells(one) for one in headlines(found)] or [["not measured", *"-------"]]
@@ -46,12 +46,12 @@ def claim_table(folder: Path) -> str:
 
 
 def counted(verdicts: list[str]) -> str:
-    """How many there are of each, in words."""
+    """How many there are of each, as text."""
     return ", ".join(f"{verdicts.count(name)} {name}" for name in VERDICTS if name in verdicts) or "-"
 
 
 def short_table(folder: Path) -> str:
-    """The first of them for every claim, and the verdicts of the others."""
+    """The first of them for every claim, in the order of its rows, and the verdicts of the others."""
     lines = []
     for claim, reported, found in claim_by_claim(folder):
         told = headlines(found)
@@ -147,7 +147,7 @@ def tried_table(folder: Path) -> str:
 
 TABLES = {
     "The claims": short_table,
-    "What the verdicts rest on": claim_table,
+    "The main comparisons": claim_table,
     "All comparisons": full_table,
     "Growing against fixed architectures: scores": scores_table,
     "Continual learning: scores": continual_table,

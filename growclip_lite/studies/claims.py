@@ -44,8 +44,8 @@ OWN_WAY = "plain inheriting"  # among the growers, how GrowCLIP's own runs inher
 @dataclass(frozen=True)
 class Finding:
     """One comparison: on which claim and data, what minus what, what was held equal, how large it was, which command
-    measures it, and whether it is what the claim's verdict rests on (the first such finding before all). Units are
-    points of accuracy where nothing else is said."""
+    measures it, and whether it is one of the claim's main comparisons. Units are points of accuracy where nothing else
+    is said."""
 
     claim: str
     data: str
@@ -149,7 +149,8 @@ def on_fixed(folder: Path) -> Iterator[Finding]:
         fixed = rows[rows["method"].str.startswith("fixed")]
         at_flops, at_steps = (best_first(fixed[fixed["view"] == view], "method") for view in ("flops", "steps"))
         for name, part in at_steps:
-            yield Finding("C1", where, f"GrowCLIP - {name}", "iterations", paired(grown, part, ZERO_SHOT), again)
+            what, found = f"GrowCLIP - {name}, {NAMES[ZERO_SHOT]}", paired(grown, part, ZERO_SHOT)
+            yield Finding("C1", where, what, "iterations", found, again)
         for number, (name, part) in enumerate(at_flops):
             first = number == 0
             rival = f"best fixed ({name.removeprefix('fixed ')})" if first else name
@@ -188,7 +189,7 @@ def on_growers(folder: Path) -> Iterator[Finding]:
         rivals = [(name, part) for name, part in others if name not in SHORT]
         own = [(name, part) for name, part in others if name == OWN_WAY]
         named = [(f"best other grower ({name})", part, True) for name, part in rivals[:1]]
-        named += [("the same without its searches", part, False) for _, part in own]
+        named += [("its architectures without a search", part, False) for _, part in own]
         for name, part, headline in named:
             for claim, column in (("C6", ZERO_SHOT), ("C7", RECALL)):
                 if claim == "C6" or setting["data"] not in SHARED_CAPTIONS:

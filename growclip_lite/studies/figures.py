@@ -1,4 +1,5 @@
-"""One figure per study, drawn from its rows. Lines and points are means over seeds, bars 95 % bootstrap intervals."""
+"""One figure per study, drawn from its rows. Lines and points are means over seeds, bars 95 % bootstrap intervals
+(of five seeds at least)."""
 
 from __future__ import annotations
 
@@ -103,7 +104,7 @@ def growth_figure(rows: pd.DataFrame, path: Path) -> None:
 def forest(axes, differences: dict[str, Difference], label: str) -> None:
     """Differences with their intervals, one line each; zero is marked. All have one colour: verdicts need p-values."""
     for number, d in enumerate(differences.values()):
-        lengths = [[d.mean - d.low], [d.high - d.mean]]
+        lengths = [[d.mean - d.low], [d.high - d.mean]] if d.seeds >= FEWEST_SEEDS else None
         axes.errorbar(d.mean, -number, xerr=lengths, fmt="o", color=PALETTE[0], capsize=4, lw=2.2)
     axes.axvline(0, color="#222222", lw=1)
     axes.set_yticks([-number for number in range(len(differences))], list(differences))

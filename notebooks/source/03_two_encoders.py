@@ -253,7 +253,7 @@ assert torch.allclose(by_hand, model.encode_image(pictures), atol=1e-4)
 # number is added to such scores), and the mean leaves padding out.
 #
 # OpenAI's CLIP differs here. Its words look back only, and the text is read at an end token; its image encoder
-# reads one extra *class token*. We let every token look at all others and take the mean. Nor have our layers biases,
+# is read at one extra token, the *class token*. We let every token look at all others and take the mean. Nor have our layers biases,
 # or a normalisation with weights of its own. What each of these brings is in README's table of speed.
 
 

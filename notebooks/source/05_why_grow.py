@@ -233,8 +233,7 @@ show(
 # early, and do not throw away what the small model has learnt.
 #
 # What can that save at most? A fixed large model pays its full price from the first pair on.
-#
-# It depends on how the iterations are shared out among the growth steps. *Equal epochs*: in proportion to the pairs
+# What growing can save depends on how the iterations are shared out among the growth steps. *Equal epochs*: in proportion to the pairs
 # so far, so that most come late. *Equal steps*: equally many in every step. *Steps by pairs ^ 0.25*: in between.
 
 # %%
@@ -285,7 +284,7 @@ for setting in settings:
 # the small one there, early compute is wasted on it: that is what growing wants to avoid. Then look at
 # the right ends. Accuracy falls along a line where the concepts that have just come are harder than those
 # before; the score of the verdict below is on all nine tasks instead, after the last step only. (Bars: 95 %
-# bootstrap intervals over seeds; a single seed has none.)
+# bootstrap intervals over seeds; fewer than five have none.)
 
 # %% [markdown]
 # The best fixed size is chosen by validation accuracy, the difference taken on test data, by seed.

@@ -203,7 +203,7 @@ explore(
 )
 
 # %% [markdown]
-# With "text only" no member is left at these settings: one unit of text does not reach the floor, one of
+# Let the data grow 2.5 times: with "text only" no member is left. One unit of text does not reach the floor, one of
 # each exceeds the budget. The search may then not grow text alone. Where the increase is too small for *any* growth, the base is the only member, and this
 # growth step trains on without growing.
 

@@ -336,8 +336,8 @@ show(
 # %% [markdown]
 # **Takeaway:** the search ranks members *against* their training, on every seed. The bars say why this
 # need not be a disaster: members differ hardly more than two trainings of the same one, so there is
-# little to lose. Nor is there much to gain: a search that knew every member's loss, up to the chance of one training,
-# would reach a tau of about 0.3 (README, table of speed).
+# little to lose. Nor is there much to gain: even a search that knew every true loss would reach a
+# tau of only about 0.3, for one training of each member is that noisy (README, table of speed).
 
 # %% [markdown]
 # ## Why the wrong way round?

@@ -229,7 +229,9 @@ predictions.reveal("supported", "a" if not supported else "b" if supported <= 5 
 print(f"{supported} of {len(found)}")
 
 # %%
-alt = "Differences with 95 % intervals that the verdicts rest on, claim by claim, coloured by verdict."
+alt = (
+    "Differences with 95 % intervals of the main comparisons, claim by claim, coloured by verdict."
+)
 show(lesson_13.draw_forest([one for one in found if one[0].headline]), alt)
 told = [told for _, _, told in found]
 counted = ", ".join(f"{told.count(name)} {name}" for name in claims.VERDICTS)
@@ -247,7 +249,7 @@ for f, _, told in found:
 
 # %% [markdown]
 # Where C1, C6 or C7 stand in that list with equal FLOPs, a rival did better on these seeds. The project's reason
-# is in `results/README.md`: at this budget, capacity is not yet what is lacking. Now what each verdict rests on,
+# is in `results/README.md`: at this budget, capacity is not yet what is lacking. Now the main comparisons,
 # claim by claim; `results/README.md` has the same, and all other comparisons:
 
 # %%
