@@ -17,6 +17,7 @@ from growclip_lite import peers
 from growclip_lite.__main__ import parser, profile_of
 from growclip_lite.architecture import Architecture, training_flops
 from growclip_lite.bench.report import table as bench_table
+from growclip_lite.bench.report import training as training_figures
 from growclip_lite.ceilings import ceilings, question
 from growclip_lite.continual import METHODS, Method, Teachers, lwf, mulki, vr_lwf, zscl
 from growclip_lite.data.scene_tasks import TASK_NAMES
@@ -566,6 +567,19 @@ def test_readmes_speeds_are_those_of_the_tables():
     assert len(lines) > 10 and set(lines) <= measured
 
 
+def test_readmes_words_on_the_earlier_speeds_are_those_of_its_rows():
+    found = {what: told for what, told, _ in training_figures(table("bench_throughput_earlier.csv"))}
+    words = told_words("README.md")
+    share, _, rate = found["share of the bf16 matrix-product rate"].partition(" of ")
+    rates = found["training, samples a second: ours; open_clip's best; transformers' best"]
+    assert f"at {rate}, it was {share}, at {rates.split(';')[0]} samples a second" in words
+    ratios = [found[f"training throughput / {whose} best"].split()[0] for whose in ("open_clip's", "transformers'")]
+    assert "that was {} times open_clip's best and {} times transformers'".format(*ratios) in words
+    now = {what: told for what, told, _ in training_figures(table("bench_throughput.csv"))}
+    level = now["training throughput / transformers' best"]
+    assert level.startswith("1.0 ") and "its best: bf16 eager" in level and "transformers is level with us" in words
+
+
 def test_readmes_words_on_the_demo_are_those_of_its_report():
     report = json.loads((ROOT / "results" / "demo_report.json").read_text())
     method = ("inherit", "search", "evaluate")
@@ -662,9 +676,24 @@ def test_what_is_told_of_growing_on_the_way_was_measured(told):
     ends = f"ends {large:.1f} and {medium:.1f} points above the large and the medium one and {-small:.1f} below"
     assert ends in words and {verdict for _, verdict in found} == {"undecided"}
     ahead = [f for f, _, verdict in claims.judged(ROOT / "results") if verdict == "supported" and "fixed" in f.what]
-    (only,) = (f for f in ahead if f.what.startswith("GrowCLIP - "))
+    (only,) = (f for f in ahead if f.what.startswith("GrowCLIP - ") and f.equal == "FLOPs")
     assert only.what == "GrowCLIP - fixed large, image-to-text R@1" and "online" in only.data
     assert f"in R@1 it is {only.found.mean:.1f} points ahead of the large one, which is its only" in words
+
+
+def test_what_is_told_of_equal_iterations_was_measured(told):
+    words, rows = told_words(), table("growth.csv").query("data == 'scenes' and profile == 'study'")
+    same = rows[rows["view"].isin(["steps", "all"])].groupby("method")
+    spent, ends = same["train_flops"].mean() / 1e12, same["zero_shot_mean"].mean()
+    sizes = ["fixed small", "fixed medium", "fixed large", "growclip"]
+    assert "{:.1f}, {:.1f} and {:.1f} TFLOPs, growing with its searches {:.1f})".format(*spent[sizes]) in words
+    small, medium, large = (told("scenes, study", f"GrowCLIP - {name},", "equal iterations") for name in sizes[:3])
+    d, verdict = small[0].found, small[1]
+    above = f"ends {d.mean:.1f} points above the small one ({d.low:.1f} to {d.high:.1f}, *{verdict}*)"
+    below = [-found.found.mean for found, _ in (medium, large)]
+    assert "{}, {:.1f} below the medium and {:.1f} below the large one, both undecided".format(above, *below) in words
+    assert {medium[1], large[1]} == {"undecided"} and d.seeds == 5
+    assert f"from scratch ends at {ends['from scratch']:.3f}, growing at {ends['growclip']:.3f}" in words
 
 
 def test_what_is_told_of_choosing_the_momentum_was_measured():
