@@ -16,6 +16,7 @@ from tiny import THINGS, tiny_model, tiny_profile, tiny_stream, weights_equal
 from growclip_lite import peers
 from growclip_lite.__main__ import parser, profile_of
 from growclip_lite.architecture import Architecture, training_flops
+from growclip_lite.bench.quality import ADAMW_RATES
 from growclip_lite.bench.report import table as bench_table
 from growclip_lite.bench.report import training as training_figures
 from growclip_lite.ceilings import ceilings, question
@@ -567,6 +568,13 @@ def test_readmes_speeds_are_those_of_the_tables():
     assert len(lines) > 10 and set(lines) <= measured
 
 
+def test_readmes_words_on_muon_are_those_of_its_rows():
+    scores = table("bench_quality.csv").pivot(index="seed", columns="variant", values="zero_shot_mean")
+    assert [name for name in scores if name.startswith("AdamW")] == ["AdamW 0.002"] and ADAMW_RATES[1] == 2e-3
+    gain = 100 * (scores["convolutional stem"] - scores["AdamW 0.002"]).mean()
+    assert f"Muon brings {gain:.0f} points more than AdamW alone at the one learning rate" in told_words("README.md")
+
+
 def test_readmes_words_on_the_earlier_speeds_are_those_of_its_rows():
     found = {what: told for what, told, _ in training_figures(table("bench_throughput_earlier.csv"))}
     words = told_words("README.md")
@@ -693,6 +701,10 @@ def test_what_is_told_of_equal_iterations_was_measured(told):
     below = [-found.found.mean for found, _ in (medium, large)]
     assert "{}, {:.1f} below the medium and {:.1f} below the large one, both undecided".format(above, *below) in words
     assert {medium[1], large[1]} == {"undecided"} and d.seeds == 5
+    short = f"it is {d.mean:.1f} points ahead of the smallest (*{verdict}*), and " + "{:.1f} and {:.1f} behind".format(
+        *below
+    )
+    assert f"{short} the medium and the large one (*undecided*)" in told_words("README.md")
     assert f"from scratch ends at {ends['from scratch']:.3f}, growing at {ends['growclip']:.3f}" in words
 
 
