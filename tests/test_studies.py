@@ -247,7 +247,7 @@ def test_a_search_that_follows_the_hard_side_is_told_so():
     text = pd.DataFrame(same | {"data": "hard-text", "search_losses": "3 2 1"})
     image = pd.DataFrame(same | {"data": "hard-image", "search_losses": "1 2 3"})
     found = [finding.found.mean for finding in claims.on_hard_streams(pd.concat([text, image]), "")]
-    assert found == [0.0, 200.0, 200.0]
+    assert found == [0.0, 20.0, 200.0]
 
 
 def test_members_are_matched_with_what_the_search_said_of_them():
@@ -907,7 +907,7 @@ def test_what_is_told_of_the_hard_streams_was_measured(told):
     assert len(wider) == 8 and "on eight seeds of the stream that is hard on text it widens the image" in words
     lowest, in_lowest = told("hard streams", "of the lowest loss")
     chosen, in_choice = told("hard streams", "of the choice")
-    more, less = ((f.found.mean, f.found.low, f.found.high) for f in (lowest, chosen))
+    more, less = ([10 * value for value in (f.found.mean, f.found.low, f.found.high)] for f in (lowest, chosen))
     told_more = "{:.0f} percentage points larger on the first ({:.0f} to {:.0f}, ".format(*more)
     told_less = "{:.0f} percentage points smaller on the first ({:.0f} to {:.0f}, ".format(-less[0], *less[1:])
     assert f"This lead is {told_more}*{in_lowest}*)" in words

@@ -209,13 +209,13 @@ def draw_streams(rows: pd.DataFrame, settings: list[dict]) -> Figure:
 def draw_verdicts(found: list[Finding]) -> Figure:
     """Paired differences with their intervals, a panel per setting."""
     places = list(dict.fromkeys(finding.data for finding in found))
-    rows = max(sum(finding.data == where for finding in found) for where in places)
-    size = (9, (0.6 + 0.4 * rows) * len(places) + 0.8)
-    figure, panels = subplots(len(places), 1, figsize=size, squeeze=False, sharex=True)
+    rows = [sum(finding.data == where for finding in found) for where in places]
+    size = (9, 0.45 * sum(rows) + 0.5 * len(places) + 0.8)
+    figure, panels = subplots(len(places), 1, figsize=size, squeeze=False, sharex=True, height_ratios=rows)
     for axes, where in zip(panels[:, 0], places, strict=True):
         mine = [finding for finding in found if finding.data == where]
         forest(axes, {f"{f.what}, equal {f.equal}": f.found for f in mine}, "points")
-        axes.set(title=where, xlabel=None, ylim=(0.6 - len(mine) - 0.2, 0.6))
+        axes.set(title=where, xlabel=None)
     axes.set(xlabel="points of mean zero-shot accuracy (95 %)")
     return figure
 

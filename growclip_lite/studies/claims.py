@@ -240,12 +240,13 @@ def on_hard_streams(searches: pd.DataFrame, again: str) -> Iterator[Finding]:
     searches = text_leads(searches)
     text, image = (searches[searches["data"] == f"hard-{side}"] for side in ("text", "image"))
     lead = "text lead (text's minus image's share of the added FLOPs"
-    for column, what in (
-        ("text_lead", f"{lead}, percentage points) of the choice"),
-        ("lowest", f"{lead}, percentage points) of the lowest loss"),
-        ("every", f"Kendall's tau of the {lead}) with low loss, all members, x 100"),
+    # Tenths, so that the figure of all main comparisons has room for differences of a few points, too.
+    for column, what, factor in (
+        ("text_lead", f"{lead}, tenths) of the choice", 10),
+        ("lowest", f"{lead}, tenths) of the lowest loss", 10),
+        ("every", f"Kendall's tau of the {lead}) with low loss, all members, x 100", 100),
     ):
-        what, found = f"{what}: hard on text - hard on image", paired(text, image, column)
+        what, found = f"{what}: hard on text - hard on image", paired(text, image, column, factor)
         yield Finding("C2", "hard streams", what, "everything else", found, again, headline=column == "text_lead")
 
 
