@@ -133,14 +133,26 @@ def bar(output: NotebookNode) -> bool:
     return output.get("name") == "stderr" or (WIDGET in data and "image/png" not in data)
 
 
+def joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """With printed text in one piece, in however many messages the kernel sent it."""
+    whole: list[NotebookNode] = []
+    for output in outputs:
+        if whole and output.get("name") == whole[-1].get("name") == "stdout":
+            whole[-1].text += output.text
+        else:
+            whole.append(output)
+    return whole
+
+
 def clean(notebook: NotebookNode) -> NotebookNode:
-    """Without what differs from run to run: times, the runner's notes, progress bars, widgets without a kernel."""
+    """Without what differs from run to run: times, the runner's notes, progress bars, widgets without a kernel, the
+    pieces that text came in."""
     notebook.cells = [cell for cell in notebook.cells if not tagged(cell, "injected-parameters")]
     notebook.metadata = {name: notebook.metadata[name] for name in ("kernelspec", "language_info")}
     for cell in notebook.cells:
         cell.metadata = {"tags": cell.metadata["tags"]}
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if not bar(output)]
+            cell.outputs = joined([output for output in cell.outputs if not bar(output)])
             for output in cell.outputs:
                 output.get("data", {}).pop(WIDGET, None)
     return notebook

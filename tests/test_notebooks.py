@@ -67,6 +67,12 @@ def test_a_source_keeps_the_conventions(name):
     assert "assert " in text and "<details>" in text and "show(" in text
 
 
+def test_printed_text_is_kept_in_one_piece():
+    pieces = [nbformat.v4.new_output("stream", name="stdout", text=text) for text in ("one ", "line\n", "end")]
+    pieces.insert(2, nbformat.v4.new_output("display_data", {"text/plain": "a picture"}))
+    assert [output.get("text") for output in build.joined(pieces)] == ["one line\n", None, "end"]
+
+
 # ---- the exercises ----
 
 

@@ -69,7 +69,7 @@ def draw_study(rows: pd.DataFrame) -> Figure:
         rows,
         {
             "zero_shot_mean": "final mean zero-shot accuracy",
-            "forgetting": "lost on earlier concepts (negative: gained)",
+            "forgetting": "lost of earlier concepts (< 0: gained)",
         },
     )
     return figure

@@ -221,7 +221,7 @@ single, half = (seconds_of_product(dtype, device) for dtype in (torch.float32, t
 by_hand = torch.bfloat16 if half < 0.6 * single else torch.float32
 if not 0.4 < half / single < 0.9:  # near the threshold, two measurements may differ
     assert by_hand == fast_dtype(device)
-print(f"{device}: bfloat16 takes {half / single:.1f} of float32's time, so {by_hand}")
+print(f"{device}: bfloat16 takes {half / single:.2f} of float32's time, so {by_hand}")
 
 # %% [markdown]
 # ## Throughput, measured
