@@ -19,6 +19,8 @@ from growclip_lite.architecture import Architecture, training_flops
 from growclip_lite.bench.quality import ADAMW_RATES
 from growclip_lite.bench.report import table as bench_table
 from growclip_lite.bench.report import training as training_figures
+from growclip_lite.bench.report import wide
+from growclip_lite.bench.timing import ratios as speed_ratios
 from growclip_lite.ceilings import ceilings, question
 from growclip_lite.continual import METHODS, Method, Teachers, lwf, mulki, vr_lwf, zscl
 from growclip_lite.data.scene_tasks import TASK_NAMES
@@ -584,6 +586,12 @@ def test_readmes_words_on_the_earlier_speeds_are_those_of_its_rows():
     ratios = [found[f"training throughput / {whose} best"].split()[0] for whose in ("open_clip's", "transformers'")]
     assert "that was {} times open_clip's best and {} times transformers'".format(*ratios) in words
     now = {what: told for what, told, _ in training_figures(table("bench_throughput.csv"))}
+    seconds = wide(table("bench_throughput.csv"), "contenders")
+    ratio, low, high = speed_ratios(seconds, "growclip-lite").loc["transformers bf16 amp eager"]
+    others = seconds.filter(regex="transformers fp32|transformers bf16 amp").median()
+    assert others.idxmin() == "transformers bf16 amp eager"
+    slow = f"we are {ratio:.1f} times as fast as transformers without bf16 weights ({low:.1f} to {high:.1f})"
+    assert slow in words
     level = now["training throughput / transformers' best"]
     assert level.startswith("1.0 ") and "its best: bf16 eager" in level and "transformers is level with us" in words
 
@@ -664,13 +672,16 @@ def test_what_is_told_of_growing_on_the_way_was_measured(told):
         for one in (grown, small):
             assert (one["plan"].str.split().str[0] == one["plan"].iloc[0].split()[0]).all()  # the very same network
         batches[where] = [one["steps_iterations"].str.split().str[0].astype(int).mean() for one in (grown, small)]
-        known = [one.assign(**{f"known_{k}": one["steps_known"].str.split().str[k].astype(float) for k in range(4)})
+        steps = range(len(grown["steps_known"].iloc[0].split()))
+        known = [one.assign(**{f"known_{k}": one["steps_known"].str.split().str[k].astype(float) for k in steps})
                  for one in (grown, small)]  # fmt: skip
-        behind[where] = [-paired(*known, f"known_{k}").mean for k in range(4)]
+        behind[where] = [-paired(*known, f"known_{k}").mean for k in steps]
     epochs = [("scenes", "study"), ("emoji", "study"), ("cifar10", "study")]
     pairs = [f"{count:.0f}" for where in epochs for count in reversed(batches[where])]
     told_batches = "{} where growing gets {} on scenes with equal epochs, {} and {} on emoji, {} and {} on CIFAR-10"
     assert told_batches.format(*pairs) in words
+    later = [np.mean(behind[where][1:]) for where in epochs[1:]]
+    assert "without the first growth step are still {:.1f} and {:.1f} points behind".format(*later) in words
     firsts = "{:.1f}, {:.1f} and {:.1f} points behind it after the first".format(*(behind[w][0] for w in epochs))
     assert firsts in words
     online, steps = batches["scenes", "online"], behind["scenes", "online"]
@@ -684,7 +695,7 @@ def test_what_is_told_of_growing_on_the_way_was_measured(told):
     ends = f"ends {large:.1f} and {medium:.1f} points above the large and the medium one and {-small:.1f} below"
     assert ends in words and {verdict for _, verdict in found} == {"undecided"}
     ahead = [f for f, _, verdict in claims.judged(ROOT / "results") if verdict == "supported" and "fixed" in f.what]
-    (only,) = (f for f in ahead if f.what.startswith("GrowCLIP - ") and f.equal == "FLOPs")
+    (only,) = (f for f in ahead if f.what.startswith("GrowCLIP - ") and f.equal.startswith("FLOPs"))
     assert only.what == "GrowCLIP - fixed large, image-to-text R@1" and "online" in only.data
     assert f"in R@1 it is {only.found.mean:.1f} points ahead of the large one, which is its only" in words
 
@@ -697,6 +708,17 @@ def test_what_is_told_of_equal_iterations_was_measured(told):
     assert "{:.1f}, {:.1f} and {:.1f} TFLOPs, growing with its searches {:.1f})".format(*spent[sizes]) in words
     small, medium, large = (told("scenes, study", f"GrowCLIP - {name},", "equal iterations") for name in sizes[:3])
     d, verdict = small[0].found, small[1]
+    times = [spent["growclip"] / spent[name] for name in sizes[:3]]
+    assert "it then spends {:.1f}, {:.1f} and {:.1f} times their FLOPs".format(*times) in told_words("README.md")
+    gaps = {}
+    for name, view in (("small", "steps"), ("medium", "steps"), ("medium", "flops")):
+        other = rows.query("method == @full and view == @view", local_dict={"full": f"fixed {name}", "view": view})
+        pair = [one.set_index("seed")["steps_known"].str.split(expand=True).astype(float)
+                for one in (rows[rows["method"] == "growclip"], other)]  # fmt: skip
+        gaps[name, view] = 100 * (pair[1] - pair[0]).mean()
+    first, means = gaps["small", "steps"][0], [gaps["medium", view].mean() for view in ("flops", "steps")]
+    told_gaps = "this gap is {:.1f}, and the mean gap to the medium one, {:.1f} points at equal FLOPs"
+    assert told_gaps.format(abs(first), means[0]) in words and f"(*contradicted*), is {means[1]:.1f}" in words
     above = f"ends {d.mean:.1f} points above the small one ({d.low:.1f} to {d.high:.1f}, *{verdict}*)"
     below = [-found.found.mean for found, _ in (medium, large)]
     assert "{}, {:.1f} below the medium and {:.1f} below the large one, both undecided".format(above, *below) in words
