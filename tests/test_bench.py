@@ -21,7 +21,7 @@ from growclip_lite.bench.search_quality import agreement, drawn
 from growclip_lite.bench.throughput import OUR_NAME, contenders, ladder, simplifications
 from growclip_lite.bench.time_to_accuracy import cosine_rate, seconds_to
 from growclip_lite.bench.timing import in_turns, ratios
-from growclip_lite.bench.tricks import PlainAdamW, fused_attention, scaled_activations, tricks
+from growclip_lite.bench.tricks import PlainAdamW, fused_attention, scaled_activations, without_each
 from growclip_lite.bench.variants import OPENAI, OURS, VariantCLIP, new_variant
 from growclip_lite.growth_space import GrowthSpace
 from growclip_lite.model import HEAD_SIZE, attention, new_model, norm_linear
@@ -150,7 +150,7 @@ def test_without_a_trick_a_step_computes_the_same(monkeypatch):
     models, start = [], new_model(SMOKE.setting.architecture, SMOKE.setting.config, 0)
     keep = lambda *about: models.append(new_model(*about)) or models[-1]  # noqa: E731
     monkeypatch.setattr("growclip_lite.bench.tricks.new_model", keep)
-    steps, moved = tricks(SMOKE.setting), {}
+    steps, moved = without_each(SMOKE.setting), {}
     for (name, step), model in zip(steps.items(), models, strict=True):
         for _ in range(3):
             step()
@@ -181,7 +181,7 @@ def test_every_trick_is_taken_back_while_its_step_runs_and_no_longer(monkeypatch
     watch("scaled_activations", scaled_activations)
     watch("PlainAdamW", PlainAdamW)
     monkeypatch.setattr(module + "train_step", mixed)
-    steps = tricks(SMOKE.setting)
+    steps = without_each(SMOKE.setting)
     assert seen == ["PlainAdamW"]
     monkeypatch.setattr("torch.nn.functional.conv2d", convolution)
     for name, wanted in {

@@ -18,12 +18,11 @@ from growclip_lite.bench.rivals import check_installed
 from growclip_lite.bench.search_quality import search_quality
 from growclip_lite.bench.throughput import Setting, throughput
 from growclip_lite.bench.time_to_accuracy import compare
-from growclip_lite.bench.timing import machine, rows_in_turns
+from growclip_lite.bench.timing import machine
 from growclip_lite.bench.tricks import tricks
 from growclip_lite.data.scene_stream import load_scenes
 from growclip_lite.errors import InputError
 from growclip_lite.grow import Run
-from growclip_lite.memory import keep_freed_memory
 from growclip_lite.profiles import Profile
 from growclip_lite.studies.table import add_row, done, provenance, read_table, rows_of, write_table
 
@@ -93,9 +92,7 @@ def bench_throughput(b: Bench) -> None:
 
 
 def bench_tricks(b: Bench) -> None:
-    keep_freed_memory()
-    e = b.extent
-    b.replace_rows(rows_in_turns("tricks", tricks(e.setting), e.windows, e.seconds, e.setting.device))
+    b.replace_rows(tricks(b.extent.setting, b.extent.windows, b.extent.seconds))
 
 
 def bench_inference(b: Bench) -> None:

@@ -10,12 +10,15 @@ import math
 from collections.abc import Callable
 from unittest.mock import patch
 
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from growclip_lite.bench.rivals import amp
 from growclip_lite.bench.throughput import LOW, OUR_NAME, Setting, in_low_precision, our_step
+from growclip_lite.bench.timing import rows_in_turns
+from growclip_lite.memory import keep_freed_memory
 from growclip_lite.model import EPSILON, NORM, GrowCLIP, new_model
 from growclip_lite.train import train_step
 
@@ -60,7 +63,7 @@ def with_amp(model: GrowCLIP, batch: tuple[Tensor, Tensor]) -> Step:
     return during(our_step(model, batch), "growclip_lite.bench.throughput.train_step", mixed)
 
 
-def tricks(setting: Setting) -> dict[str, Step]:
+def without_each(setting: Setting) -> dict[str, Step]:
     """Our training step, then the same without one trick after the other."""
     batch = setting.batch()
 
@@ -81,3 +84,9 @@ def tricks(setting: Setting) -> dict[str, Step]:
     with patch("torch.optim.AdamW", PlainAdamW):
         steps["fused AdamW"] = step()
     return steps
+
+
+def tricks(setting: Setting, windows: int, seconds: float) -> pd.DataFrame:
+    """Rows of contender, window and seconds per step."""
+    keep_freed_memory()
+    return rows_in_turns("tricks", without_each(setting), windows, seconds, setting.device)

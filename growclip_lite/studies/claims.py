@@ -141,6 +141,16 @@ def grown_at(folder: Path, setting: dict[str, object]) -> pd.DataFrame:
     return read(folder, "growth", method="growclip", **setting)
 
 
+def at_equal_flops(
+    grown: pd.DataFrame, part: pd.DataFrame, rival: str, setting: dict[str, object], again: str, headline: bool
+) -> Iterator[Finding]:
+    """Growing against a rival. C6: zero-shot; C7: image-to-text R@1, where it means something."""
+    for claim, column in (("C6", ZERO_SHOT), ("C7", RECALL)):
+        if claim == "C6" or setting["data"] not in SHARED_CAPTIONS:
+            what, found = f"GrowCLIP - {rival}, {NAMES[column]}", paired(grown, part, column)
+            yield Finding(claim, place(setting), what, "FLOPs", found, again, headline)
+
+
 def on_fixed(folder: Path) -> Iterator[Finding]:
     """C1, C6 and C7: growing against fixed architectures."""
     for setting in settings(folder, "growth"):
@@ -157,10 +167,7 @@ def on_fixed(folder: Path) -> Iterator[Finding]:
             if first and grown["steps_known"].notna().all():
                 what, found = f"GrowCLIP - {rival}, known concepts, mean over steps", along_the_way(grown, part)
                 yield Finding("C1", where, what, "FLOPs in all, not by growth step", found, again, headline=True)
-            for claim, column in (("C6", ZERO_SHOT), ("C7", RECALL)):
-                if claim == "C6" or setting["data"] not in SHARED_CAPTIONS:
-                    what, found = f"GrowCLIP - {rival}, {NAMES[column]}", paired(grown, part, column)
-                    yield Finding(claim, where, what, "FLOPs", found, again, headline=first)
+            yield from at_equal_flops(grown, part, rival, setting, again, headline=first)
 
 
 def on_scratch(folder: Path) -> Iterator[Finding]:
@@ -186,15 +193,11 @@ def on_growers(folder: Path) -> Iterator[Finding]:
             found = paired(pim, part, ZERO_SHOT)
             yield Finding("C5", where, f"PIM - {name}, whole stream", "FLOPs", found, again)
         # The short form has none of other people's growers: what is left there is GrowCLIP's own way to inherit.
-        rivals = [(name, part) for name, part in others if name not in SHORT]
-        own = [(name, part) for name, part in others if name == OWN_WAY]
-        named = [(f"best other grower ({name})", part, True) for name, part in rivals[:1]]
-        named += [("its architectures without a search", part, False) for _, part in own]
-        for name, part, headline in named:
-            for claim, column in (("C6", ZERO_SHOT), ("C7", RECALL)):
-                if claim == "C6" or setting["data"] not in SHARED_CAPTIONS:
-                    what, found = f"GrowCLIP - {name}, {NAMES[column]}", paired(grown, part, column)
-                    yield Finding(claim, where, what, "FLOPs", found, again, headline=headline)
+        for name, part in [other for other in others if other[0] not in SHORT][:1]:
+            yield from at_equal_flops(grown, part, f"best other grower ({name})", setting, again, headline=True)
+        own, rival = rows[rows["method"] == OWN_WAY], "its architectures without a search"
+        if len(own):
+            yield from at_equal_flops(grown, own, rival, setting, again, headline=False)
 
 
 def on_search(folder: Path) -> Iterator[Finding]:
