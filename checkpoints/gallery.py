@@ -1,4 +1,5 @@
 """Draws README's gallery from the shipped checkpoints: results/gallery.png, results/search.png, results/growth.gif.
+Also writes results/example.png, one of the test pictures as it is.
 
     .venv/bin/python checkpoints/gallery.py       # after checkpoints/build.py
 
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.animation import FuncAnimation, PillowWriter
+from PIL import Image
 
 from growclip_lite import GrowCLIP
 from growclip_lite.data.emoji import KINDS
@@ -37,6 +39,7 @@ LABELS = {
     "emoji": list(KINDS),
 }
 SHOWN, TOP = 4, 3
+EXAMPLE = 51  # a big pink cross on sand
 QUERIES = ("a big yellow circle on grass", "a blue star at night", "two things in the snow")
 
 
@@ -132,5 +135,6 @@ if __name__ == "__main__":
     streams = {name: load_tests("data/cifar10" if name == "cifar10" else name, "laptop", 0) for name in LABELS}
     draw_zero_shot(streams, RESULTS / "gallery.png")
     draw_search(streams["scenes"].retrieval, RESULTS / "search.png")
+    Image.fromarray(streams["scenes"].retrieval.images[EXAMPLE].transpose(1, 2, 0)).save(RESULTS / "example.png")
     about = GrowCLIP.from_pretrained(HERE / "scenes-laptop").about
     draw_animation(HERE.parent / "runs" / "checkpoints" / f"scenes-laptop-{about['commit']}", RESULTS / "growth.gif")

@@ -165,6 +165,8 @@ def run_study(args: argparse.Namespace) -> None:
     check_study(args.name)
     if args.iterations and args.name in ("capacity", "ceilings"):
         raise InputError(f"--iterations means nothing to {args.name}, which sets its own.")
+    if args.share_power is not None and args.name in ("capacity", "ceilings", "sharing"):
+        raise InputError(f"--share-power means nothing to {args.name}, whose trainings are of one growth step.")
     if args.short and args.name not in ("growth", "growers"):
         raise InputError(f"--short means nothing to {args.name}: only growth and growers have a short form.")
     if args.data != "scenes" and args.name in ("capacity", "ceilings", "choice"):
@@ -220,7 +222,7 @@ def at_least_one(text: str) -> int:
 def power(text: str) -> float:
     if not 0 <= (value := float(text)) <= 4:
         raise argparse.ArgumentTypeError(f"{value} is not between 0 and 4")
-    return value
+    return float(f"{value:.6g}")  # as tables keep it: rows are found again by it
 
 
 def parser() -> argparse.ArgumentParser:
@@ -297,7 +299,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--profile", default="study", help=PROFILES)
     command.add_argument("--seeds", type=at_least_one, default=5)
     add_iterations(command)
-    command.add_argument("--short", action="store_true", help="growth, growers: equal FLOPs only, three growers")
+    command.add_argument("--short", action="store_true", help="growth, growers: not at equal iterations, three growers")
     add_results(command, "results")
 
     command = add("reproduce", run_reproduce, "Run the studies of the paper's claims anew and print what they say.")

@@ -77,7 +77,8 @@ def draw_growth(top, bottom, report: dict) -> None:
         for task, height in spread(last, gap=0.055).items():
             bottom.plot(x, [entry["zero_shot"][task] for entry in steps], color=GREY, lw=1, alpha=0.6)
             style = {"fontsize": 9, "color": "#666666", "va": "center"}
-            bottom.annotate(task, (x[-1], height), xytext=(8, 0), textcoords="offset points", **style)
+            leader = {"arrowstyle": "-", "color": GREY, "lw": 0.6, "shrinkA": 0, "shrinkB": 0}  # labels are spread out
+            bottom.annotate(task, (x[-1], last[task]), xytext=(x[-1] + 0.16, height), arrowprops=leader, **style)
         means = [entry["zero_shot_mean"] for entry in steps]
         bottom.plot(x, means, "o-", lw=3, ms=8, color=COLOURS["mean"], label="zero-shot, mean of tasks")
     recall = [entry["retrieval"]["i2t_r1"] for entry in steps]

@@ -146,12 +146,14 @@ def joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
 
 def clean(notebook: NotebookNode) -> NotebookNode:
     """Without what differs from run to run: times, the runner's notes, progress bars, widgets without a kernel, the
-    pieces that text came in."""
+    pieces that text came in. What answers a prediction is folded in JupyterLab until the reader runs it."""
     notebook.cells = [cell for cell in notebook.cells if not tagged(cell, "injected-parameters")]
     notebook.metadata = {name: notebook.metadata[name] for name in ("kernelspec", "language_info")}
     for cell in notebook.cells:
         cell.metadata = {"tags": cell.metadata["tags"]}
         if cell.cell_type == "code":
+            if "predictions.reveal(" in cell.source:
+                cell.metadata["jupyter"] = {"outputs_hidden": True}
             cell.outputs = joined([output for output in cell.outputs if not bar(output)])
             for output in cell.outputs:
                 output.get("data", {}).pop(WIDGET, None)

@@ -405,6 +405,8 @@ def test_the_whole_bench_runs_and_resumes(tmp_path, monkeypatch):
         assert {"commit", "versions", "machine", "profile"} <= set(before[part])
         run_bench([part], profile, SMOKE, tmp_path)
         pd.testing.assert_frame_equal(pd.read_csv(tmp_path / f"bench_{part}.csv"), before[part])
+    rival = before["accuracy"]["contender"].str.startswith("open_clip")
+    assert before["accuracy"].loc[rival, "rival_precision"].isin(["float32", "bfloat16"]).all()
     # Rows of another machine stay, and are not this machine's figures.
     other = before["throughput"].assign(machine="another")
     other.to_csv(tmp_path / "bench_throughput.csv", index=False)

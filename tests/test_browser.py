@@ -73,12 +73,14 @@ def test_all_cells_run_and_a_slider_changes_its_figure(name, lab, page):
     page.goto(lab.format(name))
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=LONGEST)
     page.get_by_text("| Idle").wait_for(timeout=LONGEST)  # the kernel, in the status bar
+    assert name.startswith("00") or page.locator(".jp-OutputPlaceholder").count()
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name=re.compile("^Run All Cells")).click()
     waiting = page.get_by_text("[*]:", exact=True)
     waiting.first.wait_for(timeout=LONGEST, state="attached")
     page.wait_for_function("() => !document.body.innerText.includes('[*]:')", timeout=LONGEST)
     assert not page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.error']").count()
+    assert not page.locator(".jp-OutputPlaceholder").count()  # what was folded shows once it is run
     box = page.locator(".jp-OutputArea-output .widget-vbox").filter(has=page.locator(".widget-slider")).first
     before = box.locator("img").get_attribute("src")
     # JupyterLab does not lay out what is far from sight, so that the page has to be told to go there.

@@ -166,6 +166,8 @@ def test_a_real_process_ends_with_the_right_status(checkpoint: Path, tmp_path: P
 def test_options_are_refused_where_they_mean_nothing(tmp_path: Path, capsys):
     assert main(["study", "ceilings", "--iterations", "5", "--results", str(tmp_path)]) == 2
     assert "--iterations means nothing to ceilings" in capsys.readouterr().err and not list(tmp_path.iterdir())
+    assert main(["study", "sharing", "--share-power", "1", "--results", str(tmp_path)]) == 2
+    assert "--share-power means nothing to sharing" in capsys.readouterr().err and not list(tmp_path.iterdir())
     assert main(["study", "sharing", "--short", "--results", str(tmp_path)]) == 2
     assert "--short means nothing to sharing" in capsys.readouterr().err and not list(tmp_path.iterdir())
     assert main(["study", "choice", "--data", "emoji", "--results", str(tmp_path)]) == 2

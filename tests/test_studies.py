@@ -49,7 +49,7 @@ from growclip_lite.studies.jobs import Grid
 from growclip_lite.studies.measures import read_plan, write_plan
 from growclip_lite.studies.run import check_study, run_study
 from growclip_lite.studies.statistics import difference, holm, paired, verdict
-from growclip_lite.studies.table import add_row, done, read_table, write_table
+from growclip_lite.studies.table import SETTING, add_row, done, read_table, write_table
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -64,6 +64,8 @@ def test_rows_are_added_and_found_again(tmp_path):
     for commit in ("0123456", "12e4567"):
         add_row(path, {"seed": 2, "commit": commit})
     assert read_table(path)["commit"].tolist()[2:] == ["0123456", "12e4567"]
+    add_row(path, {"seed": 3, "data": "2024"})
+    assert done(path, {"seed": 3, "data": "2024"})
     assert [p.name for p in path.parent.iterdir()] == ["table.csv"]
 
 
@@ -562,24 +564,27 @@ def test_the_readmes_tables_are_computed_from_the_rows(path, name, make):
 
 
 def test_readmes_speeds_are_those_of_the_tables():
-    """Every row of README's table is one of the bench's report, for one of the settings it was run in."""
+    """Every row of the tables is one of the bench's report, for one of the settings it was run in; README's has those
+    that this project asks something of."""
     keys = pd.concat([table(path.name)[["machine", "profile"]] for path in (ROOT / "results").glob("bench_*.csv")])
     reports = [bench_table(ROOT / "results", key) for key in keys.drop_duplicates().to_dict("records")]
     measured = {line for text in reports for line in text.splitlines()}
-    lines = block("README.md", "bench").splitlines()
-    assert len(lines) > 10 and set(lines) <= measured
+    lines, short = block("results/README.md", "bench").splitlines(), block("README.md", "speed").splitlines()
+    assert len(lines) > 50 and set(lines) <= measured
+    assert {line for line in lines if line.startswith("|") and not line.endswith("|  |")} <= set(short) <= set(lines)
 
 
 def test_readmes_words_on_muon_are_those_of_its_rows():
     scores = table("bench_quality.csv").pivot(index="seed", columns="variant", values="zero_shot_mean")
     assert [name for name in scores if name.startswith("AdamW")] == ["AdamW 0.002"] and ADAMW_RATES[1] == 2e-3
     gain = 100 * (scores["convolutional stem"] - scores["AdamW 0.002"]).mean()
-    assert f"Muon brings {gain:.0f} points more than AdamW alone at the one learning rate" in told_words("README.md")
+    assert f"Muon brings {gain:.0f} points more than AdamW alone at the one learning rate" in told_words()
+    assert f"Muon {gain:.0f} points more than AdamW alone at the one learning rate" in told_words("README.md")
 
 
 def test_readmes_words_on_the_earlier_speeds_are_those_of_its_rows():
     found = {what: told for what, told, _ in training_figures(table("bench_throughput_earlier.csv"))}
-    words = told_words("README.md")
+    words = told_words()
     share, _, rate = found["share of the bf16 matrix-product rate"].partition(" of ")
     rates = found["training, samples a second: ours; open_clip's best; transformers' best"]
     assert f"at {rate}, it was {share}, at {rates.split(';')[0]} samples a second" in words
@@ -650,10 +655,14 @@ def test_readmes_words_on_growing_are_those_of_the_findings(told):
     assert f"by {epochs:.0f} points with equal epochs and by {steps:.0f}, undecided, with equal steps" in words
     assert f"on emoji by {emoji:.0f}, undecided; on CIFAR-10 by {cifar:.0f}." in words
     ahead = [told(where, "FLOPs since the last pairs")[0].found.mean for where in settings]
-    assert "it is {:.0f}, {:.0f}, {:.0f} and {:.0f} points ahead".format(*ahead) in words
+    told_ahead = (
+        "it is {:.0f} points ahead on scenes with equal epochs, {:.0f} with equal steps, {:.0f} on emoji and {:.0f} on "
+        "CIFAR-10;"
+    )
+    assert told_ahead.format(*ahead) in words
     at_all = [told(where, "equal all FLOPs") for where in settings]
     assert [verdict for _, verdict in at_all] == [*["undecided"] * 3, "contradicted"]
-    behind = "({:+.1f}, {:+.1f} and {:+.1f}, undecided; {:+.1f}, contradicted)"
+    behind = "(in the same order {:+.1f}, {:+.1f} and {:+.1f}, undecided; {:+.1f}, contradicted)"
     assert behind.format(*(f.found.mean for f, _ in at_all)) in words
     assert told("scenes, online", "best other grower", "zero-shot")[1] == "undecided"
     for claim in ("C1", "C6", "C7"):  # the first of the main comparisons
@@ -901,7 +910,12 @@ def test_what_is_told_of_the_choice_was_measured():
     tau = next(d for what, d in found.items() if what.startswith("Kendall's tau of the search's losses"))
     assert f"{tau.mean / 100:.2f}, {tau.low / 100:.2f} to {tau.high / 100:.2f};" in words
     readme = told_words("README.md")
-    assert f"({tau.mean / 100:.2f}, {tau.low / 100:.2f} to {tau.high / 100:.2f}, nine members, five seeds" in readme
+    taus = [
+        scipy.stats.kendalltau(members["search_loss"], members["loss_after"]).statistic
+        for _, members in search_against_training(last_step(rows)).groupby("seed")
+    ]
+    low, high = scipy.stats.t.interval(0.95, len(taus) - 1, np.mean(taus), scipy.stats.sem(taus))
+    assert f"({np.mean(taus):.2f}, by a t interval {low:.2f} to {high:.2f}, nine members, five seeds" in readme
 
 
 def test_what_is_told_of_the_hard_streams_was_measured(told):
@@ -1033,6 +1047,17 @@ def test_what_is_told_of_new_pairs_only_was_measured():
     assert len(scenes) == 6 and f"on one seed forget at most {scenes['forgetting'].max():.4f}" in words
 
 
+def test_rows_begin_alike_where_only_what_follows_differs():
+    """All growers of a seed train the same first growth step, and at equal iterations so does the small fixed network:
+    rows of another precision would stand out."""
+    rows = table("growth.csv").query("view == 'steps' and method == 'fixed small' or method == 'growclip'")
+    grown = rows[rows.groupby([*SETTING, "seed"])["method"].transform("nunique") == 2]
+    assert grown["seed"].nunique() == 5
+    for same in (table("growers.csv"), grown):
+        first = same["steps_mean"].str.split().str[0]
+        assert (first.groupby([same[name] for name in (*SETTING, "seed")]).nunique() == 1).all()
+
+
 def test_committed_rows_have_their_provenance():
     for path in (ROOT / "results").glob("*.csv"):
         rows = table(path.name)
@@ -1046,13 +1071,22 @@ def test_every_task_of_the_world_can_be_solved():
     assert table("ceilings.csv")[TASK_NAMES].mean().min() >= 0.9
 
 
-def test_the_last_steps_data_ask_for_capacity():
-    rows = table("capacity.csv")
-    last = rows[rows["step"] == "last"]
-    ends = last.loc[last.groupby(["architecture", "seed"])["train_flops"].idxmax()]
-    means = ends.groupby("architecture")["zero_shot_mean"].mean()
-    smallest = str(Architecture(1, 1, 1, 1, 0, 1))
-    assert means.drop(smallest).max() >= means[smallest] + 0.05
+def test_what_is_told_of_capacity_was_measured():
+    rows = table("capacity.csv").assign(budget=lambda r: 2 ** np.log2(r["train_flops"] / 1e12).round())
+    last = rows[rows["step"] == "last"].pivot_table("zero_shot_mean", "budget", "architecture")
+    smallest, second, middle = (
+        str(Architecture(*sizes)) for sizes in ((1, 1, 1, 1, 0, 1), (1, 2, 1, 2, 1, 2), (1, 3, 1, 3, 1, 3))
+    )
+    words = told_words("README.md")
+    most = last[[smallest, second]].dropna().index.max()
+    assert f"level at {most:.0f} TFLOPs ({last.loc[most, smallest]:.3f} and {last.loc[most, second]:.3f})" in words
+    gains = 100 * (last.loc[most] - last.loc[most / 2])
+    assert f"gained {gains[smallest]:.1f} points by its last doubling, the second {gains[second]:.1f}." in words
+    behind = 100 * (last.loc[most, second] - last.loc[most, middle])
+    assert (
+        f"{behind:.0f} points behind there, reaches {last[middle].max():.2f} with {last[middle].idxmax():.0f}" in words
+    )
+    assert last.loc[2 * most :, [smallest, second]].empty or last.loc[2 * most :, [smallest, second]].isna().all(None)
 
 
 def test_the_smallest_architecture_is_level_at_the_budget_of_the_studies():

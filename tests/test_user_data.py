@@ -18,11 +18,14 @@ from PIL import Image
 from tiny import CIFAR10
 
 from growclip_lite import torchvision_fix
+from growclip_lite.__main__ import main
 from growclip_lite.data import emoji
 from growclip_lite.data.folder import Record, fill, learn_templates, load_folder
 from growclip_lite.data.pictures import read_picture, to_pixels
 from growclip_lite.data.shards import load_shards
 from growclip_lite.errors import InputError
+from growclip_lite.profiles import get_profile
+from growclip_lite.studies.jobs import setting_of
 
 REPOSITORY = Path(__file__).parent.parent
 SIZE = 8
@@ -210,6 +213,13 @@ def test_a_test_caption_occurs_once_in_retrieval(tmp_path: Path):
     rows = in_one_step(caption=lambda i: f"kind {i % 5}", split=lambda i: ("train", "val", "test")[i % 3])
     stream = load_folder(make_folder(tmp_path / "mine", rows), SIZE, 1, seed=0)
     assert sorted(stream.retrieval.captions) == [f"kind {i}" for i in range(5)]
+
+
+def test_studies_refuse_pairs_without_labels(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.chdir(make_folder(tmp_path / "mine", make_rows()))
+    assert main(["study", "growth", "--data", ".", "--profile", "smoke", "--results", str(tmp_path / "results")]) == 2
+    assert ". has no labels to test on" in capsys.readouterr().err and not (tmp_path / "results").exists()
+    assert setting_of(".", get_profile("smoke"))["data"] == "mine"
 
 
 def test_labels_become_a_task_with_prompts_like_the_captions(tmp_path: Path):

@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pandas as pd
+import torch
 from tqdm.auto import tqdm
 
 from growclip_lite.architecture import Architecture, ModelConfig
@@ -21,6 +22,7 @@ from growclip_lite.bench.time_to_accuracy import compare
 from growclip_lite.bench.timing import machine
 from growclip_lite.bench.tricks import tricks
 from growclip_lite.data.scene_stream import load_scenes
+from growclip_lite.devices import default_device, fast_dtype
 from growclip_lite.errors import InputError
 from growclip_lite.grow import Run
 from growclip_lite.profiles import Profile
@@ -76,8 +78,8 @@ class Bench:
     about: dict[str, str]
 
     def run(self, seed: int) -> Run:
-        """A run whose folder belongs to this commit."""
-        name = f"scenes-{self.profile.name}-{self.about['commit']}-{seed}"
+        """A run whose folder belongs to this commit and number of threads, as its seconds do."""
+        name = f"scenes-{self.profile.name}-{self.about['commit']}-{torch.get_num_threads()}-{seed}"
         return Run(load_scenes(self.profile, seed), self.profile, seed, Path("runs/bench") / name)
 
     def replace_rows(self, rows: pd.DataFrame) -> None:
@@ -141,7 +143,7 @@ def run_bench(parts: Sequence[str], profile: Profile, extent: Extent, folder: Pa
         if part not in PARTS:
             raise InputError(f"There is no part {part!r} of the bench; choose among {', '.join(PARTS)}.")
     check_installed()
-    about, key = provenance(), {"machine": machine(), "profile": profile.name}
+    about, key = provenance(fast_dtype(default_device())), {"machine": machine(), "profile": profile.name}
     rivals = [f"{name} {metadata.version(name)}" for name in ("open_clip_torch", "transformers")]
     about["versions"] = ", ".join([about["versions"], *rivals])
     for part in parts or PARTS:

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from growclip_lite.studies.table import add_row, done, rows_of
 from growclip_lite.train import MAX_LOGIT_SCALE, TrainingSet, batch_order
 
 RATES = (5e-4, 1e-3, 2e-3)  # open_clip's learning rates; the best at a middle budget is kept
+RIVAL, TRIAL = "open_clip", "open_clip, trial"
 MARKS = {"lower": 2 / 3, "upper": 0.9}  # of what our recipe reaches in the longest budget
 
 Train = Callable[[int], tuple[torch.nn.Module, dict[str, float]]]  # iterations -> trained model, its "seconds"
@@ -166,24 +168,31 @@ def compare(path: Path, run: Run, architecture: Architecture, budgets: Sequence[
 
     def against(name: str, train: Train, some: Sequence[float] = budgets, mark: float = math.inf, first=None, **more):
         row = key | {"contender": name, "seed": run.seed} | more
-        return measure(path, row, train, some, first or (lambda: pace(train)), tasks, about, mark)
+        told = about | ({"rival_precision": str(dtype).removeprefix("torch.")} if name in (RIVAL, TRIAL) else {})
+        return measure(path, row, train, some, first or (lambda: pace(train)), tasks, told, mark)
 
     ours = against(OUR_NAME, our_trainer(run, architecture))
     reached = ours["zero_shot_mean"].max()
 
     # Precision by pace, learning rate by accuracy at a middle budget; the rates train equally long.
-    paces = {dtype: pace(open_clip_trainer(run, architecture, RATES[0], dtype)) for dtype in (torch.float32, LOW)}
-    dtype = max(paces, key=paces.get)
-    middle = budgets[len(budgets) // 2 - 1]
+    @cache
+    def open_clip_pace(precision: torch.dtype) -> float:
+        return pace(open_clip_trainer(run, architecture, RATES[0], precision))
+
+    def tried() -> pd.DataFrame:
+        return rows_of(path, key | {"contender": TRIAL, "seed": run.seed})
+
+    def trial_pace() -> float:
+        return tried()["iterations"].iloc[0] / middle if len(tried()) else open_clip_pace(dtype)
+
+    middle, before = budgets[len(budgets) // 2 - 1], tried().get("rival_precision", pd.Series(dtype=str)).dropna()
+    dtype = getattr(torch, before.iloc[0]) if len(before) else max((torch.float32, LOW), key=open_clip_pace)
     trials = {
-        rate: against("open_clip, trial", open_clip_trainer(run, architecture, rate, dtype), [middle],
-                      first=lambda: paces[dtype], rate=rate)
+        rate: against(TRIAL, open_clip_trainer(run, architecture, rate, dtype), [middle], first=trial_pace, rate=rate)
         for rate in RATES
-    }  # fmt: skip
+    }
     best = max(RATES, key=lambda rate: trials[rate]["zero_shot_mean"].max())
-    against(
-        "open_clip", open_clip_trainer(run, architecture, best, dtype), budgets, MARKS["lower"] * reached, rate=best
-    )
+    against(RIVAL, open_clip_trainer(run, architecture, best, dtype), budgets, MARKS["lower"] * reached, rate=best)
 
     # A grown model is small at first, so that its pace is not known before: that of our fixed model is the guess.
     guess = ours["iterations"].iloc[-1] / ours["seconds"].iloc[-1]

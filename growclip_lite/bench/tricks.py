@@ -1,4 +1,5 @@
-"""What each trick for speed buys: one training step of ours with that trick taken back.
+"""What each trick for speed buys: one training step of ours with that trick taken back (but for `memory.py`, which
+a process cannot take back).
 
 The package has no options for this. What stands in a trick's place is patched in: while the step runs, or while its
 optimisers are made.

@@ -180,11 +180,16 @@ def check_recall_with_ties(answer) -> None:
 
 @exercise
 def check_bootstrap_interval(answer) -> None:
-    for seed, share in enumerate((0.5, 0.8, 0.95)):
+    widths = []
+    for seed, share in enumerate((0.5, 0.6, 0.7, 0.8, 0.9)):
         values = np.random.default_rng(seed).random(400) < share
         low, high = map(float, answer(values))
         require(low < high, "the interval has a lower and an upper end, in this order.")
         require(low <= values.mean() <= high, "the mean itself must lie inside.")
-        half, expected = (high - low) / 2, 1.96 * values.std() / len(values) ** 0.5
-        require(half > 0.6 * expected, "this is too narrow: 95 % of the resampled means must lie inside.")
-        require(half < 1.5 * expected, "this is too wide: resample *means* of as many pictures as there are.")
+        expected = 1.96 * values.std() / len(values) ** 0.5
+        widths.append((high - low) / 2 / expected)
+        require(widths[-1] < 1.5, "this is too wide: resample *means* of as many pictures as there are.")
+        ends = abs(low - values.mean() + expected), abs(high - values.mean() - expected)
+        require(max(ends) < 0.45 * expected, "2.5 % of the resampled means must lie beyond either end.")
+    require(np.mean(widths) > 0.91, "this is too narrow: 95 % of the resampled means must lie inside.")
+    require(np.mean(widths) < 1.09, "this is too wide: 95 % of the resampled means, no more.")

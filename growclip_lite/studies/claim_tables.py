@@ -81,12 +81,12 @@ def mean_and_deviation(values: pd.Series) -> str:
 
 
 def scores_table(folder: Path) -> str:
-    """The grown runs, and at equal FLOPs the fixed ones and those from scratch: means and deviations over seeds."""
+    """The grown runs, the fixed ones and those from scratch: means and deviations over seeds."""
     lines = []
     for setting in settings(folder, "growth"):
         rows = read(folder, "growth", **setting)
-        for (method, view), part in rows[rows["view"] != "steps"].groupby(["method", "view"], sort=False):
-            name = f"{method}, {view} only" if view == "last step" else method
+        for (method, view), part in rows.groupby(["method", "view"], sort=False):
+            name = {"steps": f"{method}, equal iterations", "last step": f"{method}, last step only"}.get(view, method)
             scores = [mean_and_deviation(part[column]) for column in (ZERO_SHOT, RECALL)]
             cost = f"{part['train_flops'].mean() / 1e12:.1f}"
             lines.append([place(setting), name, len(part), *scores, cost])

@@ -171,11 +171,14 @@ def on_fixed(folder: Path) -> Iterator[Finding]:
 
 
 def on_scratch(folder: Path) -> Iterator[Finding]:
-    """Growing against its last architecture with all data at once. C6: with all FLOPs; C5, what inheriting is worth:
-    with those that growing spent since the last pairs had come."""
+    """Growing against its last architecture with all data at once. C6: with all FLOPs, or all iterations; C5, what
+    inheriting is worth: with the FLOPs that growing spent since the last pairs had come."""
     for setting in settings(folder, "growth"):
         where, again, grown = place(setting), growth_command(folder, setting), grown_at(folder, setting)
-        for claim, view, equal in (("C6", "flops", "all FLOPs"), ("C5", "last step", "FLOPs since the last pairs")):
+        for claim, view, equal in (
+            ("C6", "flops", "all FLOPs"), ("C6", "steps", "all iterations"),
+            ("C5", "last step", "FLOPs since the last pairs"),
+        ):  # fmt: skip
             part = read(folder, "growth", method="from scratch", view=view, **setting)
             if len(part):
                 found = paired(grown, part, ZERO_SHOT)

@@ -20,14 +20,12 @@ from growclip_lite.studies.statistics import FEWEST_SEEDS, Difference, differenc
 from growclip_lite.studies.table import SETTING, TIMETABLE, first_setting, measured_at, rows_of
 from growclip_lite.train import RECORD_EVERY
 
-# Methods and views of study 1 at equal FLOPs; a line has the same colour in all panels.
+# Study 1: what its views hold equal, and the lines of a view. A method has the same colour in all panels.
+EQUAL = {"flops": "equal FLOPs", "steps": "equal iterations", "last step": "the last step's FLOPs"}
+FIXED = ("fixed small", "fixed medium", "fixed large")
 GROWTH_LINES = {
-    ("growclip", "all"): "GrowCLIP",
-    ("fixed small", "flops"): "fixed small, equal FLOPs",
-    ("fixed medium", "flops"): "fixed medium, equal FLOPs",
-    ("fixed large", "flops"): "fixed large, equal FLOPs",
-    ("from scratch", "flops"): "from scratch, equal FLOPs",
-    ("from scratch", "last step"): "from scratch, the last step's FLOPs",
+    "flops": [*((method, "flops") for method in (*FIXED, "from scratch")), ("from scratch", "last step")],
+    "steps": [(method, "steps") for method in (*FIXED, "from scratch")],
 }
 SCORES = {"zero_shot_mean": "mean zero-shot accuracy", "i2t_r1": "image-to-text R@1"}
 
@@ -64,12 +62,13 @@ def steps_of(rows: pd.DataFrame, column: str) -> np.ndarray:
     return np.array([[float(value) for value in str(text).split()] for text in rows[column]])
 
 
-def draw_growth(left, right, rows: pd.DataFrame, column: str) -> None:
-    """Into two axes: a column of the growth steps over the steps, and over the FLOPs spent by then, for all methods
-    at equal FLOPs. From scratch has one point, the end."""
+def draw_growth(left, right, rows: pd.DataFrame, column: str, equal: str = "flops") -> None:
+    """Into two axes: a column of the growth steps over the steps, and over the FLOPs spent by then, for GrowCLIP and
+    what was compared with it in this view. From scratch has one point, the end."""
     growth_steps = steps_of(rows[rows["method"] == "growclip"], column).shape[1]
-    for number, ((method, view), label) in enumerate(GROWTH_LINES.items()):
+    for number, (method, view) in enumerate([("growclip", "all"), *GROWTH_LINES[equal]]):
         part = rows[(rows["method"] == method) & (rows["view"] == view)]
+        label = "GrowCLIP" if method == "growclip" else f"{method}, {EQUAL[view]}"
         if part.empty:
             continue
         scores, flops = steps_of(part, column), steps_of(part, "steps_flops").cumsum(1) / 1e12
@@ -83,21 +82,30 @@ def draw_growth(left, right, rows: pd.DataFrame, column: str) -> None:
     tidy(right, xlabel="training so far, TFLOPs (search included)")
 
 
-def title_setting(axes, rows: pd.DataFrame) -> None:
+def title_setting(axes, rows: pd.DataFrame, more: str = "") -> None:
     """Over a row of panels: what was measured where, and on how many seeds."""
-    axes.set_title(f"{place(measured_at(rows))}; seeds: {rows['seed'].nunique()}", loc="left", fontsize=11)
+    axes.set_title(f"{place(measured_at(rows))}{more}; seeds: {rows['seed'].nunique()}", loc="left", fontsize=11)
 
 
 def growth_figure(rows: pd.DataFrame, path: Path) -> None:
-    """Accuracy over growth steps and over FLOPs, all methods at equal FLOPs, a row of panels for every setting."""
-    parts = [part for _, part in rows.groupby(SETTING, sort=False)]
+    """Accuracy over growth steps and over FLOPs, a row of panels for every setting at equal FLOPs, and where it was
+    measured one at equal iterations."""
+    parts = [
+        (part, equal)
+        for _, part in rows.groupby(SETTING, sort=False)
+        for equal in GROWTH_LINES
+        if equal == "flops" or equal in set(part["view"])
+    ]
     size, grid = (12, 0.8 + 3.6 * len(parts)), {"wspace": 0.06, "hspace": 0.4}
     figure, panels = plt.subplots(len(parts), 2, figsize=size, sharey="row", squeeze=False, gridspec_kw=grid)
-    for (left, right), part in zip(panels, parts, strict=True):
-        draw_growth(left, right, part, "steps_mean")
+    told = set()
+    for (left, right), (part, equal) in zip(panels, parts, strict=True):
+        draw_growth(left, right, part, "steps_mean", equal)
         left.set(ylabel=SCORES["zero_shot_mean"])
-        title_setting(left, part)
-    panels[0, 1].legend(frameon=False, fontsize=9, loc="lower right")
+        title_setting(left, part, f"; {EQUAL[equal]}")
+        if equal not in told:
+            right.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.01, 1))
+        told.add(equal)
     write(figure, path)
 
 
@@ -328,5 +336,5 @@ def capacity_figure(rows: pd.DataFrame, path: Path) -> None:
         axes.set_xticks(budgets, [f"{budget:g}" for budget in budgets])
         axes.minorticks_off()
     panels[0].set_ylabel("mean zero-shot accuracy")
-    panels[1].legend(frameon=False, fontsize=9, loc="lower right")
+    panels[1].legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.01, 1))
     write(figure, path)

@@ -31,13 +31,18 @@ def setting_of(source: str, profile: Profile) -> dict[str, object]:
     """The columns that say which data and how much training: all iterations, and how they are shared out.
     A folder is known by the last part of its path."""
     p = profile
-    return {"data": Path(source).name, "profile": p.name, "iterations": p.iterations, "share_power": p.share_power}
+    return {
+        "data": Path(source).resolve().name,
+        "profile": p.name,
+        "iterations": p.iterations,
+        "share_power": p.share_power,
+    }
 
 
 @dataclass(frozen=True)
 class Grid:
     """What every job of a study shares: the data source, the profile, and how many seeds. In `short` form studies
-    1 and 2 leave out what is not at equal FLOPs, and all growers but three."""
+    1 and 2 leave out the view at equal iterations, and all growers but three."""
 
     source: str
     profile: Profile

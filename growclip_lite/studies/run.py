@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from growclip_lite.data.load import BUILT_IN
 from growclip_lite.errors import InputError
 from growclip_lite.profiles import LAPTOP, ONLINE, STUDY
 from growclip_lite.studies import capacity, ceilings, choice, continual, dimensions, growers, growing, momentum, sharing
@@ -22,7 +23,7 @@ from growclip_lite.studies.figures import (
     momentum_figure,
     sharing_figure,
 )  # fmt: skip
-from growclip_lite.studies.jobs import Grid, Job, run_jobs, setting_of
+from growclip_lite.studies.jobs import Grid, Job, open_stream, run_jobs, setting_of
 from growclip_lite.studies.table import read_table, rows_of
 
 
@@ -62,7 +63,11 @@ def all_jobs(name: str, grid: Grid, folder: Path, workers: int) -> list[Job]:
 
 
 def run_study(name: str, grid: Grid, folder: Path, workers: int) -> Path:
-    """Runs a study to the end and returns the path of its table."""
+    """Runs a study to the end and returns the path of its table. Raises `InputError` for pairs without labels."""
+    if grid.source not in BUILT_IN and not open_stream(grid.source, grid.profile.name, 0).tasks:
+        raise InputError(
+            f"{grid.source} has no labels to test on; studies compare zero-shot accuracy, which needs them."
+        )
     path = folder / f"{name}.csv"
     run_jobs(path, all_jobs(name, grid, folder, workers), workers, f"{name} on {grid.source}")
     if STUDIES[name].figure:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -18,16 +19,23 @@ TIMETABLE = ["profile", "iterations", "share_power"]
 SETTING = ["data", *TIMETABLE]
 
 
-def provenance(precision: torch.dtype | None = None) -> dict[str, str]:
-    """Commit (with + where files were changed since) and versions of a row, and the precision where a job has one."""
+@cache
+def commit() -> str:
+    """The commit of this package, with + where its files were changed since. Asked once: what is committed while a
+    study runs is not what its processes have loaded."""
 
     def git(*words: str) -> str:
         result = subprocess.run(["git", *words], capture_output=True, text=True, cwd=PACKAGE)
         return result.stdout.strip() if result.returncode == 0 else "unknown"
 
     changed = "+" if git("status", "--porcelain", "--", ".") not in ("", "unknown") else ""
+    return git("rev-parse", "--short", "HEAD") + changed
+
+
+def provenance(precision: torch.dtype | None = None) -> dict[str, str]:
+    """Commit and versions of a row, and the precision where a job has one."""
     about = ", ".join(f"{name} {version}" for name, version in versions(precision).items())
-    return {"commit": git("rev-parse", "--short", "HEAD") + changed, "versions": about}
+    return {"commit": commit(), "versions": about}
 
 
 def flat(scores: dict) -> dict[str, float]:
@@ -37,8 +45,9 @@ def flat(scores: dict) -> dict[str, float]:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """A table as it was written. A commit is a word, also where it happens to be all digits, or like 12e4567."""
-    return pd.read_csv(path, dtype={"commit": str})
+    """A table as it was written. A commit is a word, also where it happens to be all digits, or like 12e4567; so is the
+    name of a folder of data."""
+    return pd.read_csv(path, dtype={"commit": str, "data": str})
 
 
 def rows_of(path: Path, key: dict) -> pd.DataFrame:

@@ -436,7 +436,7 @@ lesson_04.check_recall_with_ties(recall_with_ties)
 # ## Exercise 3 · A bootstrap interval
 #
 # `correct`, a NumPy array (M,), is True where the answer was right. Return the lower and upper end of the 95 % interval
-# of the accuracy.
+# of the accuracy, from 1,000 draws or more.
 #
 # <details><summary>Hint</summary>
 #

@@ -379,8 +379,10 @@ for f, _, told in judged(results):
 
 # %% [markdown]
 # **Takeaway:** after long training 0.9 and 1 cannot be told apart, and small momenta are behind. After brief
-# training there is little to inherit, and no momentum is ahead of m = 0. Longer training before growing did not hurt
-# at any momentum: no local-minimum dilemma shows here. Nothing was lost on earlier concepts: the new pairs bring
+# training there is little to inherit, and no momentum is ahead of m = 0. Does long training before growing hold the
+# larger network back (the local-minimum dilemma)? Runs that trained longer end higher from m = 0.6 on, but they have had
+# more training in all. Among the long-trained ones alone, keeping everything ends ahead of a fresh start: no dilemma
+# shows here. Nothing was lost on earlier concepts: the new pairs bring
 # old ones again, and accuracy on them rose (negative values). Over a whole stream PIM is not told apart from plain
 # inheriting; what is supported is inheriting at all, over fresh weights.
 #

@@ -335,6 +335,9 @@ for name, seconds in total.items():
 # | inheriting | parameter inheriting with momentum | m · inherited + (1 - m) · fresh; default m = 1. A second reading averages over time |
 # | training | not told | CLIP's loss; Muon for the matrices of stem and blocks, AdamW for the rest; iterations by a power of the pairs |
 #
+# **Muon** (Jordan et al. 2024) replaces the averaged gradient of a matrix by the nearest matrix whose directions all
+# have the same strength, so that weak directions move as far as strong ones. Vectors, tables and projections keep AdamW.
+#
 # The results are ours too. The studies compare growing with the best architecture of fixed size; the
 # runs in `results/growth.csv` say so far:
 
@@ -409,6 +412,6 @@ lesson_11.check_flops_range(flops_range)
 # little on top. Starting from the old model again would throw that away.</details>
 #
 # **References:** Deng et al. 2023 (GrowCLIP); Li et al. 2022 (AutoProg); Yu et al. 2020 (BigNAS); Chen et al.
-# 2016 (Net2Net).
+# 2016 (Net2Net); Jordan et al. 2024 (Muon).
 #
 # **Next:** [12 · study: growth dimensions](12_study_growth_dimensions.ipynb)

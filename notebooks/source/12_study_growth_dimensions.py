@@ -201,7 +201,7 @@ for name, d in found.items():
 
 # %% [markdown]
 # **Takeaway:** read the intervals before the order. Where they overlap, the order may change with the next
-# seeds; where they hold zero, growing this dimension has not paid within these iterations.
+# seeds; where they hold zero, this study cannot tell growing this dimension from not growing.
 
 # %% [markdown]
 # ## Depth × width
@@ -309,9 +309,9 @@ predictions.score()
 
 # %% [markdown]
 # So: where a line says *undecided*, the study found no difference that it could tell from chance, which is
-# not the same as none. Where growth does not beat "no growth", it was not worth its FLOPs within these
-# iterations: the base was perhaps not full yet (05 shows when a size is). That speaks against growing at
-# this point, not about what longer training would bring.
+# not the same as none. Where growth ends *below* "no growth", it was not worth its FLOPs within these
+# iterations: the base was perhaps not full yet (05 shows when a size is). Where the two cannot be told apart,
+# we do not know. Neither says what longer training would bring.
 
 # %% [markdown] tags=["exercise-text"]
 # ## Exercise 1 · What blocks add

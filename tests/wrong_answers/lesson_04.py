@@ -33,6 +33,14 @@ def few_pictures(correct):
     return np.percentile(means, [2.5, 97.5])
 
 
+def between(*ends):
+    def interval(correct):
+        rng, correct = np.random.default_rng(0), np.asarray(correct)
+        return np.percentile([correct[rng.integers(len(correct), size=len(correct))].mean() for _ in range(1000)], ends)
+
+    return interval
+
+
 WRONG = {
     "check_ensemble_of_prompts": [
         lambda features: features.mean(1),  # not normalised
@@ -40,5 +48,14 @@ WRONG = {
         lambda features: features[:, 0],  # a single prompt
     ],
     "check_recall_with_ties": [optimistic, share_of_the_relevant, precision],
-    "check_bootstrap_interval": [spread_of_pictures, one_standard_error, few_pictures],
+    "check_bootstrap_interval": [
+        spread_of_pictures,
+        one_standard_error,
+        few_pictures,
+        between(5, 95),
+        between(10, 90),
+        between(0.5, 99.5),
+        between(0, 95),
+        between(5, 100),
+    ],
 }
