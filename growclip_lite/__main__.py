@@ -299,7 +299,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--profile", default="study", help=PROFILES)
     command.add_argument("--seeds", type=at_least_one, default=5)
     add_iterations(command)
-    command.add_argument("--short", action="store_true", help="growth, growers: not at equal iterations, three growers")
+    command.add_argument(
+        "--short", action="store_true", help="growth: without the view at equal iterations; growers: three of them only"
+    )
     add_results(command, "results")
 
     command = add("reproduce", run_reproduce, "Run the studies of the paper's claims anew and print what they say.")

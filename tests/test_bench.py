@@ -21,9 +21,10 @@ from growclip_lite.bench.search_quality import agreement, drawn
 from growclip_lite.bench.throughput import OUR_NAME, contenders, ladder, simplifications
 from growclip_lite.bench.time_to_accuracy import cosine_rate, seconds_to
 from growclip_lite.bench.timing import in_turns, ratios
-from growclip_lite.bench.tricks import PlainAdamW, fused_attention, scaled_activations, without_each
+from growclip_lite.bench.tricks import PlainAdamW, fused_attention, run_step, scaled_activations, without_each
 from growclip_lite.bench.variants import OPENAI, OURS, VariantCLIP, new_variant
 from growclip_lite.growth_space import GrowthSpace
+from growclip_lite.memory import keep_freed_memory
 from growclip_lite.model import HEAD_SIZE, attention, new_model, norm_linear
 from growclip_lite.profiles import get_profile
 from growclip_lite.studies.table import RESULTS
@@ -192,6 +193,12 @@ def test_every_trick_is_taken_back_while_its_step_runs_and_no_longer(monkeypatch
             seen.clear()
             step()
             assert (wanted in seen) == found, name
+
+
+def test_the_step_in_another_process_does_not_keep_freed_memory(monkeypatch):
+    for module in ("train", "bench.tricks"):
+        monkeypatch.setattr(f"growclip_lite.{module}.keep_freed_memory", pytest.fail)
+    run_step(SMOKE.setting)
 
 
 def test_what_comments_say_of_tricks_was_measured():
@@ -405,6 +412,7 @@ def test_the_whole_bench_runs_and_resumes(tmp_path, monkeypatch):
         assert {"commit", "versions", "machine", "profile"} <= set(before[part])
         run_bench([part], profile, SMOKE, tmp_path)
         pd.testing.assert_frame_equal(pd.read_csv(tmp_path / f"bench_{part}.csv"), before[part])
+    assert ("freed memory is kept" in set(before["tricks"]["contender"])) == keep_freed_memory()
     rival = before["accuracy"]["contender"].str.startswith("open_clip")
     assert before["accuracy"].loc[rival, "rival_precision"].isin(["float32", "bfloat16"]).all()
     # Rows of another machine stay, and are not this machine's figures.

@@ -143,9 +143,12 @@ def run_bench(parts: Sequence[str], profile: Profile, extent: Extent, folder: Pa
         if part not in PARTS:
             raise InputError(f"There is no part {part!r} of the bench; choose among {', '.join(PARTS)}.")
     check_installed()
-    about, key = provenance(fast_dtype(default_device())), {"machine": machine(), "profile": profile.name}
+    key = {"machine": machine(), "profile": profile.name}
     rivals = [f"{name} {metadata.version(name)}" for name in ("open_clip_torch", "transformers")]
-    about["versions"] = ", ".join([about["versions"], *rivals])
     for part in parts or PARTS:
+        # Contenders of these parts have precisions of their own, whatever this machine is fast in.
+        own = part in ("throughput", "tricks", "inference")
+        about = provenance(None if own else fast_dtype(default_device()))
+        about["versions"] = ", ".join([about["versions"], *rivals])
         PARTS[part](Bench(folder / f"bench_{part}.csv", profile, extent, key, about))
     return table(folder, key)

@@ -102,7 +102,8 @@ def run_step(setting: Setting) -> None:
 
 def tricks(setting: Setting, windows: int, seconds: float) -> pd.DataFrame:
     """Rows of contender, window and seconds per step."""
-    keep_freed_memory()
+    kept, steps = keep_freed_memory(), without_each(setting)
     with ProcessPoolExecutor(1, get_context("spawn")) as other:
-        steps = without_each(setting) | {"freed memory is kept": lambda: other.submit(run_step, setting).result()}
+        if kept:  # otherwise there is nothing to take back
+            steps["freed memory is kept"] = lambda: other.submit(run_step, setting).result()
         return rows_in_turns("tricks", steps, windows, seconds, setting.device)
