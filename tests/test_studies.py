@@ -737,7 +737,10 @@ def test_what_is_told_of_equal_iterations_was_measured(told):
         *below
     )
     assert f"{short} the medium and the large one (*undecided*)" in told_words("README.md")
-    assert f"from scratch ends at {ends['from scratch']:.3f}, growing at {ends['growclip']:.3f}" in words
+    scratch, verdict = told("scenes, study", "GrowCLIP - from scratch", "equal all iterations")
+    d = scratch.found
+    level = f"({d.mean:+.1f}, {d.low:+.1f} to {d.high:+.1f}, *{verdict}*)"
+    assert f"from scratch ends at {ends['from scratch']:.3f}, growing at {ends['growclip']:.3f} {level}" in words
 
 
 def test_what_is_told_of_choosing_the_momentum_was_measured():
