@@ -653,7 +653,9 @@ def test_readmes_words_on_growing_are_those_of_the_findings(told):
     found = [told(where, "best fixed", ", zero-shot") for where in settings]
     epochs, steps, emoji, cifar = (-finding.found.mean for finding, _ in found)
     assert [verdict for _, verdict in found] == ["contradicted", "undecided", "undecided", "contradicted"]
-    assert f"by {epochs:.0f} points with equal epochs and by {steps:.0f}, undecided, with equal steps" in words
+    ahead_of_large, supported = told("scenes, online", "fixed large, zero-shot")
+    lead = f"(where it is {ahead_of_large.found.mean:.0f} ahead of the large one, *{supported}*)"
+    assert f"by {epochs:.0f} points with equal epochs and by {steps:.0f}, undecided, with equal steps {lead}" in words
     assert f"on emoji by {emoji:.0f}, undecided; on CIFAR-10 by {cifar:.0f}." in words
     ahead = [told(where, "FLOPs since the last pairs")[0].found.mean for where in settings]
     told_ahead = (
@@ -701,13 +703,31 @@ def test_what_is_told_of_growing_on_the_way_was_measured(told):
     found = [
         told("scenes, online", f"{rival}, zero-shot") for rival in ("fixed large", "fixed medium", "fixed (small)")
     ]
-    large, medium, small = (f.found.mean for f, _ in found)
-    ends = f"ends {large:.1f} and {medium:.1f} points above the large and the medium one and {-small:.1f} below"
-    assert ends in words and {verdict for _, verdict in found} == {"undecided"}
+    (large, *leads), (medium, *_), (small, *_) = ((f.found.mean, verdict, f.found.seeds) for f, verdict in found)
+    ends = (
+        f"on ten seeds, it ends {large:.1f} points above the large one (*supported*), {medium:.1f} above the medium one"
+    )
+    assert f"{ends} and {-small:.1f} below the smallest, both undecided" in words and leads == ["supported", 10]
+    assert {verdict for _, verdict in found[1:]} == {"undecided"}
+    recall, lost = (told("scenes, online", f"{rival}, image-to-text") for rival in ("fixed large", "fixed (small)"))
+    told_recall = f"{recall[0].found.mean:.1f} points ahead of the large one (*{recall[1]}*)"
+    assert f"in R@1 it is {told_recall} and {-lost[0].found.mean:.1f} behind the smallest (*{lost[1]}*)." in words
     ahead = [f for f, _, verdict in claims.judged(ROOT / "results") if verdict == "supported" and "fixed" in f.what]
-    (only,) = (f for f in ahead if f.what.startswith("GrowCLIP - ") and f.equal.startswith("FLOPs"))
-    assert only.what == "GrowCLIP - fixed large, image-to-text R@1" and "online" in only.data
-    assert f"in R@1 it is {only.found.mean:.1f} points ahead of the large one, which is its only" in words
+    ahead = [f for f in ahead if f.what.startswith("GrowCLIP - ") and f.equal.startswith("FLOPs")]
+    assert {f.what.split(",")[0] for f in ahead} == {"GrowCLIP - fixed large"} and "the only fixed arch" in words
+    assert all("online" in f.data for f in ahead)
+
+
+def test_what_is_told_of_the_searchs_first_choice_was_measured():
+    rows, words = table("growth.csv").query("profile == 'online'").set_index("seed"), told_words()
+    grown, small = (rows.loc[rows["method"] == name] for name in ("growclip", "fixed small"))
+    wide = grown["plan"].str.split().str[1] == "1,1,1,2,1,1"
+    deep = grown["plan"].str.split().str[1].isin(["2,1,2,1,2,1", "1,1,2,1,2,1"])
+    assert (wide.sum(), deep.sum()) == (6, 4) and "In six of the ten runs of profile `online` it chose text" in words
+    behind = 100 * (small["zero_shot_mean"] - grown["zero_shot_mean"])
+    assert f"growing ends {behind[wide].mean():.1f} and {behind[deep].mean():.1f} points behind the smallest" in words
+    ends = [grown.loc[kind, "zero_shot_mean"].mean() for kind in (wide, deep)]
+    assert f"and with {ends[0]:.3f} and {ends[1]:.3f};" in words
 
 
 def test_what_is_told_of_equal_iterations_was_measured(told):
