@@ -620,9 +620,12 @@ def test_what_is_told_of_the_late_search_was_measured():
         ]
         sign = "+" if "+" in told else ""
         assert " and ".join(f"{tau:{sign}.2f}" for tau in taus) in told and told in words
-    grown = table("late.csv").query("method == 'growclip'")["zero_shot_mean"]
+    late = table("late.csv").query("method == 'growclip'")
+    grown, spent = late["zero_shot_mean"], late["train_flops"].mean() / 1e12
     fixed = table("late.csv").query("method != 'growclip'")
-    assert f"{grown.mean():.3f} ± {grown.std():.3f} with 17.0 TFLOPs over five seeds" in words and len(grown) == 5
+    assert (
+        f"{grown.mean():.3f} ± {grown.std():.3f} with {spent:.1f} TFLOPs over five seeds" in words and len(grown) == 5
+    )
     same = table("late.csv").query("method == 'growclip' and seed == @fixed.seed.iloc[0]")["zero_shot_mean"].iloc[0]
     assert f"had {fixed['zero_shot_mean'].iloc[0]:.3f} against {same:.3f}" in words and len(fixed) == 1
 
@@ -709,6 +712,8 @@ def test_what_is_told_of_growing_on_the_way_was_measured(told):
     )
     assert f"{ends} and {-small:.1f} below the smallest, both undecided" in words and leads == ["supported", 10]
     assert {verdict for _, verdict in found[1:]} == {"undecided"}
+    scratch, undecided = told("scenes, online", "equal all FLOPs")
+    assert f"on ten, growing is {scratch.found.mean:.1f} points ahead of it, *{undecided}*)" in words
     recall, lost = (told("scenes, online", f"{rival}, image-to-text") for rival in ("fixed large", "fixed (small)"))
     told_recall = f"{recall[0].found.mean:.1f} points ahead of the large one (*{recall[1]}*)"
     assert f"in R@1 it is {told_recall} and {-lost[0].found.mean:.1f} behind the smallest (*{lost[1]}*)." in words
