@@ -66,21 +66,22 @@ def with_amp(model: GrowCLIP, batch: tuple[Tensor, Tensor]) -> Step:
     return during(our_step(model, batch), "growclip_lite.bench.throughput.train_step", mixed)
 
 
+def fresh(setting: Setting) -> GrowCLIP:
+    return new_model(setting.architecture, setting.config, 0).to(setting.device)
+
+
 def without_each(setting: Setting) -> dict[str, Step]:
     """Our training step, then the same without one trick after the other."""
     batch = setting.batch()
 
-    def fresh() -> GrowCLIP:
-        return new_model(setting.architecture, setting.config, 0).to(setting.device)
-
     def step() -> Step:
-        return our_step(in_low_precision(fresh()), batch)
+        return our_step(in_low_precision(fresh(setting)), batch)
 
     module = "growclip_lite.model"
     steps = {
         OUR_NAME: step(),
         "plain attention": during(step(), f"{module}.attention", fused_attention),
-        "activations in bf16, not amp": with_amp(fresh(), batch),
+        "activations in bf16, not amp": with_amp(fresh(setting), batch),
         "normalisation's factor in the weight": during(step(), f"{module}.norm_linear", scaled_activations),
         "channels_last in the stem": during(step(), "torch.channels_last", torch.contiguous_format),
     }
@@ -91,8 +92,7 @@ def without_each(setting: Setting) -> dict[str, Step]:
 
 @cache
 def prepared_step(setting: Setting) -> Step:
-    model = new_model(setting.architecture, setting.config, 0).to(setting.device)
-    return our_step(in_low_precision(model), setting.batch())
+    return our_step(in_low_precision(fresh(setting)), setting.batch())
 
 
 def run_step(setting: Setting) -> None:
