@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from matplotlib import pyplot as plt
 from matplotlib.animation import FuncAnimation, PillowWriter
 from PIL import Image
 
@@ -20,7 +21,7 @@ from growclip_lite.data.emoji import KINDS
 from growclip_lite.data.load import load_tests
 from growclip_lite.data.stream import Pairs, Stream
 from growclip_lite.evaluate import classify, embed_images, embed_texts
-from growclip_lite.plots import COLOURS, GREY, draw_architecture, levels, plt
+from growclip_lite.plots import COLOURS, GREY, draw_architecture, levels
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results"

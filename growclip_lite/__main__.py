@@ -18,7 +18,7 @@ SOURCES = "scenes, emoji, a folder with captions.csv, or tar shards such as 'sha
 def run_grow(args: argparse.Namespace) -> None:
     from growclip_lite import grow, load_stream
     from growclip_lite.card import write_card
-    from growclip_lite.checkpoint import write_atomically
+    from growclip_lite.files import write_atomically
     from growclip_lite.plots import plot_growth
     from growclip_lite.report import check_folder
 
@@ -162,15 +162,11 @@ def run_study(args: argparse.Namespace) -> None:
     from growclip_lite.studies.jobs import Grid, default_workers
     from growclip_lite.studies.run import check_study, run_study
 
-    check_study(args.name)
-    if args.iterations and args.name in ("capacity", "ceilings"):
-        raise InputError(f"--iterations means nothing to {args.name}, which sets its own.")
-    if args.share_power is not None and args.name in ("capacity", "ceilings", "sharing"):
-        raise InputError(f"--share-power means nothing to {args.name}, whose trainings are of one growth step.")
-    if args.short and args.name not in ("growth", "growers"):
-        raise InputError(f"--short means nothing to {args.name}: only growth and growers have a short form.")
-    if args.data != "scenes" and args.name in ("capacity", "ceilings", "choice"):
-        raise InputError(f"--data {args.data} means nothing to {args.name}, which sets its own.")
+    options = {
+        "--iterations": args.iterations, "--share-power": args.share_power is not None, "--short": args.short,
+        "--data": args.data != "scenes",
+    }  # fmt: skip
+    check_study(args.name, [option for option, given in options.items() if given])
     grid = Grid(args.data, profile_of(args), args.seeds, args.short)
     print(f"Wrote {run_study(args.name, grid, Path(args.results), args.workers or default_workers())}.")
 

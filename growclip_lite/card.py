@@ -8,7 +8,8 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from growclip_lite.architecture import Architecture, count_parameters, forward_flops
-from growclip_lite.checkpoint import load_model, write_atomically
+from growclip_lite.checkpoint import load_model
+from growclip_lite.files import write_atomically
 from growclip_lite.markdown import markdown_table
 from growclip_lite.model import GrowCLIP
 from growclip_lite.plots import plot_growth

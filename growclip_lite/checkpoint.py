@@ -1,9 +1,8 @@
-"""Checkpoints: safetensors beside JSON, written atomically, read strictly; nothing is unpickled."""
+"""Checkpoints: safetensors beside JSON, read strictly; nothing is unpickled."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,44 +14,14 @@ from torch import Tensor
 
 from growclip_lite.architecture import Architecture, ModelConfig, tensor_shapes
 from growclip_lite.errors import InputError
+from growclip_lite.files import read_json, write_atomically, write_json
 from growclip_lite.model import GrowCLIP
 from growclip_lite.tokenizer import Tokenizer
 from growclip_lite.train import TrainConfig, TrainingState
 
 SCHEMA = 1
 FIELDS = {"schema", "architecture", "model", "about"}  # of config.json
-
-
-def write_json(path: Path, value: object) -> None:
-    """Replaces `path` in one go, so that a reader never sees half a file."""
-    write_atomically(path, lambda partial: partial.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8"))
-
-
-def write_atomically(path: Path, write) -> None:
-    """Calls `write` with a temporary path beside `path`, then renames it; removes it if writing fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=path.suffix)
-    os.close(handle)
-    partial = Path(name)
-    try:
-        write(partial)
-        partial.chmod(0o644)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def read_json(path: Path) -> dict:
-    """Raises `InputError` where the file is missing or holds no JSON object."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"There is no {path}; give a folder that growclip has written.") from error
-    except (OSError, ValueError, RecursionError) as error:  # too deeply nested JSON recurses
-        raise InputError(f"{path} cannot be read ({error}); please restore it or run again.") from error
-    if not isinstance(value, dict):
-        raise InputError(f"{path} holds {type(value).__name__}, not a JSON object; please restore it.")
-    return value
+TRAINING_FIELDS = {"schema", "step", "architecture", "model", "search", "phases", "iteration", "records"}
 
 
 def write_model(model: GrowCLIP, folder: Path) -> None:
@@ -150,7 +119,8 @@ def check_tensors(tensors: dict[str, Tensor], expected: dict[str, tuple[int, ...
 
 
 def save_training(path: Path, model: GrowCLIP, state: TrainingState, about: dict) -> None:
-    """A resumable training in one file: weights, moving average, optimisers, and `about` with the records as JSON."""
+    """A resumable training in one file: weights, moving average, optimisers, and as JSON the records and `about`, which
+    gives the other `TRAINING_FIELDS`."""
     tensors = {f"model.{name}": weight for name, weight in model.state_dict().items()}
     if state.average is not None:
         tensors |= {f"average.{name}": weight for name, weight in state.average.state_dict().items()}
@@ -171,10 +141,10 @@ def read_about(path: Path) -> dict | None:
             about = json.loads((file.metadata() or {}).get("about", "{}"))
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{path} is damaged ({error}); delete it to train this growth step again.") from error
-    known = isinstance(about, dict) and about.get("schema") == SCHEMA
-    if not isinstance(about, dict) or (known and not {"step", "iteration", "records"} <= about.keys()):
+    if isinstance(about, dict):
+        check_schema(about, path)
+    if not isinstance(about, dict) or not about.keys() >= TRAINING_FIELDS:
         raise InputError(f"{path} is damaged (it does not tell all of its step); delete it to train that step again.")
-    check_schema(about, path)
     return about
 
 

@@ -7,18 +7,14 @@ import platform
 import tempfile
 import time
 from functools import cache
-from pathlib import Path
 
 import torch
+
+from growclip_lite.files import cache_folder
 
 
 def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def cache_folder() -> Path:
-    """Where what was drawn or measured once is kept: GROWCLIP_CACHE, else ~/.cache/growclip-lite."""
-    return Path(os.environ.get("GROWCLIP_CACHE", Path.home() / ".cache" / "growclip-lite"))
 
 
 def seconds_of_product(dtype: torch.dtype, device: str) -> float:

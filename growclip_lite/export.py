@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from growclip_lite.checkpoint import write_atomically
 from growclip_lite.errors import InputError
+from growclip_lite.files import write_atomically
 from growclip_lite.model import GrowCLIP
 
 SIDES = ("image", "text")

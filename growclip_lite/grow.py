@@ -13,11 +13,12 @@ import torch
 from tqdm.auto import tqdm
 
 from growclip_lite.architecture import Architecture, ModelConfig, count_parameters
-from growclip_lite.checkpoint import load_model, load_training, read_about, save_model, save_training, write_json
+from growclip_lite.checkpoint import load_model, load_training, read_about, save_model, save_training
 from growclip_lite.data.stream import Stream, check_seed
 from growclip_lite.devices import default_device, fast_dtype
 from growclip_lite.errors import InputError
 from growclip_lite.evaluate import evaluate, forgetting, known_concepts
+from growclip_lite.files import write_json
 from growclip_lite.growth_space import GrowthSpace
 from growclip_lite.inherit import inherit
 from growclip_lite.model import GrowCLIP, new_model

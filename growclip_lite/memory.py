@@ -15,8 +15,8 @@ def keep_freed_memory() -> bool:
     """Tells the C library to keep large freed blocks; returns whether it could be told (glibc only).
 
     By default every activation's memory goes back to the system when it is freed, and the next batch
-    gets the same pages back one fault at a time, filled with zeros: a sixth of a training step's CPU
-    time for the reference model of the bench. Results are the same to the bit.
+    gets the same pages back one fault at a time, filled with zeros: a sixth of the time of a training
+    step of the bench's model. Results are the same to the bit.
     """
     if sys.platform != "linux":
         return False

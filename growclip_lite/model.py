@@ -34,7 +34,7 @@ PAD = 0  # token that fills captions up to the context length
 def norm_linear(x: Tensor, weight: Tensor) -> Tensor:
     """Normalises x (..., D) to length `NORM`, then multiplies: (..., D) x (O, D) -> (..., O).
 
-    The factor goes into the weight, which is far smaller than x: some 5 % of a training step.
+    The factor goes into the weight, which is far smaller than x.
     `layer_norm` adds its eps to the mean square, so eps is divided by D: what is added to the length
     must not depend on the width.
     """
@@ -162,7 +162,7 @@ class SharedEncoder(nn.Module):
 
 class GrowCLIP(nn.Module, PyTorchModelHubMixin):
     """The model of one architecture; `compute_dtype` is the precision of its activations up to the pooling (automatic
-    mixed precision, which keeps some of them in float32, takes 10 to 20 % longer for a training step).
+    mixed precision, which keeps some of them in float32, takes some 6 % longer for a training step).
 
     `encode_image`, `encode_text` and `logit_scale` mean what they mean in open_clip; `save_pretrained`,
     `from_pretrained` and `push_to_hub` what they mean in huggingface_hub. `about` describes where the

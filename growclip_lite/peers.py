@@ -128,12 +128,11 @@ def train_by(
 
 @dataclass
 class Growth:
-    """One growth step without a search: the model, its cost, held-out loss before growing, right after, and at the
-    end, and the mean training loss of every 20 iterations."""
+    """One growth step without a search: the model, its cost, held-out loss right after growing and at the end, and the
+    mean training loss of every 20 iterations."""
 
     model: GrowCLIP
     train_flops: int
-    loss_before: float
     loss_grown: float
     loss_after: float
     curve: list[float]
@@ -142,17 +141,11 @@ class Growth:
 def grow_once(run: Run, step: int, old: GrowCLIP, architecture: Architecture) -> Growth:
     """Inherits from `old`, which is left unchanged, as the profile says, and trains on D_step."""
     tokenizer = tokenizer_at(run, step)
-    old = copy.deepcopy(old).to(run.device)
-    model = inherit_at(run, step, old, architecture, tokenizer)
-
-    def loss(of: GrowCLIP) -> float:
-        return held_out_loss(of, held_out_batches(run, step, of.tokenizer))
-
-    before, grown = loss(old), loss(model)
+    model = inherit_at(run, step, copy.deepcopy(old).to(run.device), architecture, tokenizer)
+    batches = held_out_batches(run, step, tokenizer)
+    grown = held_out_loss(model, batches)
     data, settings = run.training_set(step, tokenizer), replace(run.train_config(step), ema_decay=0.0)
     state = fit(model, data, settings, run.seed_of(step), title=f"step {step}")
-    after = loss(model)
+    after = held_out_loss(model, batches)
     model.cpu().compute_dtype = torch.float32
-    return Growth(
-        model, cost_of(model, data, settings), before, grown, after, [record["loss"] for record in state.records]
-    )
+    return Growth(model, cost_of(model, data, settings), grown, after, [record["loss"] for record in state.records])

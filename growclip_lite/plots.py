@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from growclip_lite.architecture import HEAD_SIZE
-
-matplotlib.use("Agg", force=False)
-from matplotlib import pyplot as plt
 
 # Okabe and Ito's palette, safe for colour-blind readers.
 PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#222222"]
 GREY = "#8a8a8a"
 COLOURS = dict(zip(("image", "text", "shared", "retrieval"), PALETTE, strict=False)) | {"mean": "#222222"}
 ENCODERS = {"image": "image encoder", "text": "text encoder", "shared": "shared encoder"}
+
+
+def subplots(rows: int, columns: int, size: tuple[float, float], **options: object):
+    """Figure (inches) and axes, without pyplot, which would choose a backend for whoever calls this."""
+    figure = Figure(figsize=size)
+    return figure, figure.subplots(rows, columns, **options)
 
 
 def levels(architecture: dict[str, int]) -> int:
@@ -39,11 +43,11 @@ def draw_architecture(axes, architecture: dict[str, int], centre: float, scale: 
         for level in range(architecture[f"{name}_depth"]):
             y = level + lower - architecture[f"{name}_depth"]
             left = centre + (0.02 if side > 0 else -0.02 - width)
-            axes.add_patch(plt.Rectangle((left, y), width, height, color=COLOURS[name], lw=0))
+            axes.add_patch(Rectangle((left, y), width, height, color=COLOURS[name], lw=0))
     width = architecture["shared_width"] * scale
     for level in range(architecture["shared_depth"]):
         axes.add_patch(
-            plt.Rectangle((centre - width / 2, lower + gap + level), width, height, color=COLOURS["shared"], lw=0)
+            Rectangle((centre - width / 2, lower + gap + level), width, height, color=COLOURS["shared"], lw=0)
         )
 
 
@@ -91,7 +95,7 @@ def draw_growth(top, bottom, report: dict) -> None:
 def plot_growth(report: dict, path: Path) -> None:
     """`draw_growth`, written to `path` as PNG."""
     layout = {"sharex": True, "height_ratios": (1.15, 1), "gridspec_kw": {"hspace": 0.08}}
-    figure, (top, bottom) = plt.subplots(2, 1, figsize=(9, 7.6), **layout)
+    figure, (top, bottom) = subplots(2, 1, (9, 7.6), **layout)
     draw_growth(top, bottom, report)
     top.set_title(f"GrowCLIP on {report['data']}: the architecture grows with the data")
     bottom.grid(axis="y", color="#e6e6e6")
@@ -100,4 +104,3 @@ def plot_growth(report: dict, path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
     top.spines["left"].set_visible(False)
     figure.savefig(path, dpi=160, bbox_inches="tight", facecolor="white")
-    plt.close(figure)

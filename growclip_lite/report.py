@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from growclip_lite.checkpoint import SCHEMA, check_schema, read_json, write_atomically, write_json
+from growclip_lite.checkpoint import SCHEMA, check_schema
 from growclip_lite.data.stream import Stream
 from growclip_lite.errors import InputError
+from growclip_lite.files import read_json, write_atomically, write_json
 
 if TYPE_CHECKING:
     from growclip_lite.grow import Run

@@ -36,6 +36,7 @@ HERE = Path(__file__).resolve().parent
 SOLUTION = re.compile(r"^( *)# SOLUTION\n(.*?)^ *# END\n?", re.MULTILINE | re.DOTALL)
 CELL_SECONDS = 900
 MEASURED = RESULTS / "notebooks.csv"
+CALLS = ("predict", "reveal")  # of `predictions`
 WIDGET = "application/vnd.jupyter.widget-view+json"  # nothing without its live kernel; the picture beside it stays
 
 
@@ -146,14 +147,18 @@ def joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
 
 def clean(notebook: NotebookNode) -> NotebookNode:
     """Without what differs from run to run: times, the runner's notes, progress bars, widgets without a kernel, the
-    pieces that text came in. What answers a prediction is folded in JupyterLab until the reader runs it."""
+    pieces that text came in. From a prediction to its answer, outputs are folded in JupyterLab until the reader runs
+    the cell."""
+    asked: set[str] = set()
     notebook.cells = [cell for cell in notebook.cells if not tagged(cell, "injected-parameters")]
     notebook.metadata = {name: notebook.metadata[name] for name in ("kernelspec", "language_info")}
     for cell in notebook.cells:
         cell.metadata = {"tags": cell.metadata["tags"]}
         if cell.cell_type == "code":
-            if "predictions.reveal(" in cell.source:
+            now, answers = (set(re.findall(rf'predictions\.{call}\(\s*"([^"]+)"', cell.source)) for call in CALLS)
+            if (asked or answers) and not now:
                 cell.metadata["jupyter"] = {"outputs_hidden": True}
+            asked = asked - answers | now
             cell.outputs = joined([output for output in cell.outputs if not bar(output)])
             for output in cell.outputs:
                 output.get("data", {}).pop(WIDGET, None)

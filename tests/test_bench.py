@@ -205,8 +205,10 @@ def test_what_comments_say_of_tricks_was_measured():
     rows = pd.read_csv(RESULTS / "bench_tricks.csv")
     found = ratios(report.wide(rows, "tricks"), OUR_NAME)["ratio"]
     assert found["plain attention"] > 2  # "more than twice as long"
-    assert 1.1 < found["activations in bf16, not amp"] < 1.2 and 1.05 < found["channels_last in the stem"] < 1.15
-    assert 1.03 < found["normalisation's factor in the weight"] < 1.07 and abs(found["fused AdamW"] - 1) < 0.02
+    assert 1.05 < found["channels_last in the stem"] < 1.15 and 1.05 < found["activations in bf16, not amp"] < 1.07
+    assert 1 - 1 / found["freed memory is kept"] == pytest.approx(1 / 6, abs=0.02)
+    # These two are no code of their own: a factor has to go somewhere, and torch has the option.
+    assert max(found["normalisation's factor in the weight"], found["fused AdamW"]) < 1.03
 
 
 def test_flops_of_the_reference_model_are_those_of_its_training_step():
@@ -355,7 +357,7 @@ def test_figures_of_quality_search_and_cost(tmp_path):
     assert "| search / training of that growth step | 10 % | 15 % |" in table
     assert "| search / training of all members of the space | 2.5 % |" in table
     assert table.count("1.00 (1.00 to 1.00, 10 members)") == 2
-    assert "| Kendall's tau of a search that knew the loss up to chance | about 1.0 |  |" in table
+    assert "| Kendall's tau of a search that knew the loss up to chance | about 1.0 (0.0 to 1.0) |  |" in table
     assert "3.0277 between members, 0.2000 between trainings of the same one (2 pairs)" in table
     assert (
         "| cost, pairs 10000 | 9 s, 4 MiB |" in table and "| peak memory, most pairs / fewest | 1.50 | 1.2 |" in table

@@ -16,22 +16,22 @@ from tiny import files_of, tiny_model, weights_equal
 from growclip_lite import Architecture, GrowCLIP
 from growclip_lite.checkpoint import (
     SCHEMA,
+    TRAINING_FIELDS,
     check_tensors,
     load_model,
     load_training,
     read_about,
-    read_json,
     save_model,
     save_training,
-    write_atomically,
-    write_json,
 )
 from growclip_lite.errors import InputError
+from growclip_lite.files import read_json, write_atomically, write_json
 from growclip_lite.tokenizer import Tokenizer
 from growclip_lite.train import TrainConfig, TrainingState
 
 ABOUT = {"data": "tiny", "profile": "smoke", "seed": 0, "step": 1}
 ARCHITECTURES = [Architecture(1, 1, 1, 1, 1, 1), Architecture(2, 1, 1, 2, 0, 1), Architecture(1, 2, 2, 1, 2, 3)]
+FEW = '{"schema": 1, "step": 1, "iteration": 2, "records": []}'  # of what a training between two batches tells
 CONFIG = TrainConfig(iterations=4, batch_size=4, learning_rate=0.02, warmup=1)
 
 
@@ -238,7 +238,7 @@ def test_tensors_are_checked_by_name_shape_and_type():
 def test_no_state_is_none_and_a_broken_one_is_an_error(tmp_path: Path):
     path = tmp_path / "training.safetensors"
     assert read_about(path) is None
-    for broken in (b"garbage", *(save({}, metadata={"about": about}) for about in ("[]", '{"schema": 1, "step": 1}'))):
+    for broken in (b"garbage", *(save({}, metadata={"about": about}) for about in ("[]", '{"schema": 1}', FEW))):
         path.write_bytes(broken)
         with pytest.raises(InputError, match="is damaged .*delete it"):
             read_about(path)
@@ -246,7 +246,7 @@ def test_no_state_is_none_and_a_broken_one_is_an_error(tmp_path: Path):
 
 def test_a_state_of_another_model_is_refused(tmp_path: Path):
     path, model = tmp_path / "training.safetensors", tiny_model()
-    save_training(path, model, TrainingState.begin(model, CONFIG), {"step": 1})
+    save_training(path, model, TrainingState.begin(model, CONFIG), dict.fromkeys(TRAINING_FIELDS, 1))
     assert read_about(path)["step"] == 1
     with pytest.raises(InputError, match="training.safetensors"):
         load_training(path, tiny_model(ARCHITECTURES[2]), CONFIG)

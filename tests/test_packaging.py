@@ -196,3 +196,8 @@ def test_continuous_integration_runs_make_test_and_nothing_else():
     assert [step["run"] for step in steps if "run" in step] == ["bash .ci/run"]
     (python,) = [step["with"]["python-version"] for step in steps if "python-version" in step.get("with", {})]
     assert PROJECT["requires-python"] == f">={python}"
+
+
+def test_figures_choose_no_backend_of_matplotlib_for_the_reader():
+    code = "import sys, growclip_lite.card, growclip_lite.studies.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

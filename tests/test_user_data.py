@@ -222,6 +222,15 @@ def test_studies_refuse_pairs_without_labels(tmp_path: Path, monkeypatch, capsys
     assert setting_of(".", get_profile("smoke"))["data"] == "mine"
 
 
+def test_a_study_of_one_growth_step_is_refused_before_its_first_job(tmp_path: Path, monkeypatch, capsys):
+    make_folder(tmp_path / "flat", in_one_step(label=lambda i: f"kind {i % 2}"))
+    assert main(["study", "growth", "--data", str(tmp_path / "flat"), "--results", str(tmp_path / "results")]) == 2
+    assert "one growth step only" in capsys.readouterr().err and not (tmp_path / "results").exists()
+    monkeypatch.setattr("growclip_lite.studies.run.run_jobs", lambda *job: pytest.fail("reached"))
+    with pytest.raises(pytest.fail.Exception):  # which trains from scratch, on all data, and so gets as far as its jobs
+        main(["study", "sharing", "--data", str(tmp_path / "flat"), "--results", str(tmp_path / "results")])
+
+
 def test_labels_become_a_task_with_prompts_like_the_captions(tmp_path: Path):
     animals = ["ant", "big_cat", "dog"]
     rows = make_rows(
@@ -306,7 +315,13 @@ def one_picture_in_two_splits(i: int) -> str:
             "step 2 has no training pair",
             id="step of validation only",
         ),
-        pytest.param(in_one_step(caption="a cat"), "same caption", id="one caption"),
+        pytest.param(in_one_step(caption="a cat"), "too few test pairs that differ", id="one caption"),
+        pytest.param(
+            in_one_step(split=lambda i: "val" if i % 5 == 0 else "train")
+            + [{"image": "1.png", "caption": f"view {i}", "step": "", "split": "test"} for i in range(5)],
+            "too few test pairs that differ",
+            id="one picture",
+        ),
         pytest.param(make_rows(step=lambda i: i), "row 2 .* has the step '0'", id="step 0"),
         pytest.param(make_rows(step=lambda i: "" if i == 3 else 1), "row 5 .* has the step ''", id="one step missing"),
         pytest.param(make_rows(step="first"), "has the step 'first'", id="step in words"),

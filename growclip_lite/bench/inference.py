@@ -15,18 +15,17 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from growclip_lite.architecture import Architecture, ModelConfig
+from growclip_lite.architecture import Architecture
 from growclip_lite.bench.rivals import PRECISIONS, amp, open_clip_model, transformers_model, with_end_token
 from growclip_lite.bench.throughput import OUR_NAME, Setting, in_low_precision
 from growclip_lite.bench.timing import rows_in_turns
 from growclip_lite.checkpoint import save_model
-from growclip_lite.data.stream import Stream
 from growclip_lite.evaluate import zero_shot_all
+from growclip_lite.grow import Run, tokenizer_at
 from growclip_lite.memory import keep_freed_memory
 from growclip_lite.model import GrowCLIP, new_model
-from growclip_lite.tokenizer import Tokenizer
 
-# What `make demo` usually ends with.
+# A size that `make demo` has ended with; kept, so that rows stay comparable.
 GROWN = Architecture(4, 2, 1, 5, 1, 2)
 
 
@@ -59,13 +58,10 @@ def encoders(setting: Setting, side: str) -> dict[str, Callable[[], object]]:
     return calls
 
 
-def grown_model(setting: Setting, stream: Stream) -> GrowCLIP:
-    """A model of the size and with the words that the demo ends with; its weights do not matter here."""
-    tokenizer = Tokenizer.train(stream.train[0].captions)
-    for part in stream.train:
-        tokenizer.grow(part.captions)
-    config = ModelConfig(stream.image_size, 8, setting.config.context_length, tokenizer.vocab_size, 64)
-    return new_model(GROWN, config, 0, tokenizer).to(setting.device)
+def grown_model(run: Run) -> GrowCLIP:
+    """A model of size `GROWN` with all words of the stream; its weights do not matter here."""
+    tokenizer = tokenizer_at(run, len(run.stream.train))
+    return new_model(GROWN, run.model_config(tokenizer), 0, tokenizer)
 
 
 def commands(model: GrowCLIP, folder: Path) -> dict[str, Callable[[], object]]:
@@ -84,15 +80,15 @@ def commands(model: GrowCLIP, folder: Path) -> dict[str, Callable[[], object]]:
     }
 
 
-def inference(setting: Setting, stream: Stream, windows: int, seconds: float) -> pd.DataFrame:
+def inference(setting: Setting, run: Run, windows: int, seconds: float) -> pd.DataFrame:
     """Rows of part, contender, window and seconds per call."""
     keep_freed_memory()  # for all contenders alike
-    model = grown_model(setting, stream)
+    model = grown_model(run).to(setting.device)
     with tempfile.TemporaryDirectory() as folder:
         parts = {
             "encode_image": encoders(setting, "image"),
             "encode_text": encoders(setting, "text"),
-            "nine tasks": {OUR_NAME: lambda: zero_shot_all(model, stream.tasks)},
+            "nine tasks": {OUR_NAME: lambda: zero_shot_all(model, run.stream.tasks)},
             "process": commands(model, Path(folder)),
         }
         tables = [rows_in_turns(part, calls, windows, seconds, setting.device) for part, calls in parts.items()]

@@ -20,7 +20,8 @@ from growclip_lite.model import GrowCLIP
 from growclip_lite.studies.table import add_row, done
 from growclip_lite.train import TrainConfig, TrainingState, fit, make_optimizers
 
-ADAMW_RATES = (1e-3, 2e-3, 4e-3)  # the best of them, by the very accuracy that is told, is what Muon is compared with
+# The best of them, by the very accuracy that is told, is what Muon is compared with.
+ADAMW_RATES = (5e-4, 1e-3, 2e-3, 4e-3)
 
 
 def adamw_config(config: TrainConfig, rate: float) -> TrainConfig:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from growclip_lite.bench.search_quality import agreement, between_trainings
+from growclip_lite.bench.search_quality import agreement, highest_tau, repeated
 from growclip_lite.bench.throughput import MATMUL, OUR_NAME
 from growclip_lite.bench.time_to_accuracy import MARKS, seconds_to
 from growclip_lite.bench.timing import has_gpu, ratios
@@ -137,7 +137,7 @@ def accuracy(rows: pd.DataFrame) -> Iterator[Figure]:
 
 
 def search(rows: pd.DataFrame) -> Iterator[Figure]:
-    one, pairs = between_trainings(rows), (rows["repeat"] == 1).sum()
+    (one, freedom), pairs = repeated(rows), (rows["repeat"] == 1).sum()
     rows = rows[rows["repeat"] == 0]
     first = rows.groupby("seed").first()
     share = first["search_seconds"] / first["step_seconds"]
@@ -155,9 +155,9 @@ def search(rows: pd.DataFrame) -> Iterator[Figure]:
         between = rows.groupby("seed")["trained_loss"].std().mean()
         spread = f"{between:.4f} between members, {one:.4f} between trainings of the same one ({pairs} pairs)"
         yield "standard deviation of the trained loss", spread, ""
-        # Of two normal variables whose correlation is the root of the trained loss's reliability.
-        most = 2 / math.pi * math.asin(math.sqrt(max(1 - (one / between) ** 2, 0)))
-        yield "Kendall's tau of a search that knew the loss up to chance", f"about {most:.1f}", ""
+        most, low, high = highest_tau(between, one, freedom)
+        known = f"about {most:.1f} ({low:.1f} to {high:.1f})"
+        yield "Kendall's tau of a search that knew the loss up to chance", known, ""
 
 
 def cost(rows: pd.DataFrame) -> Iterator[Figure]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import kendalltau
+from scipy.stats import chi2, kendalltau
 from tqdm.auto import tqdm
 
 from growclip_lite.architecture import Architecture
@@ -63,9 +63,9 @@ def search_quality(path: Path, run: Run, members: int, twice: int, key: dict, ab
         add_row(path, row | found | about)
 
 
-def between_trainings(rows: pd.DataFrame) -> float:
-    """Standard deviation of the trained loss between trainings of one member, from those trained twice; NaN where
-    they are too few.
+def repeated(rows: pd.DataFrame) -> tuple[float, int]:
+    """Standard deviation of the trained loss between trainings of one member, from those trained twice, and its degrees
+    of freedom; NaN where they are too few.
 
     What another order of the batches does to all members of a seed alike is no matter of ranking, and left out.
     """
@@ -74,7 +74,24 @@ def between_trainings(rows: pd.DataFrame) -> float:
     change = pairs[0] - pairs[1]
     change -= change.groupby("seed").transform("mean")
     freedom = len(change) - change.index.get_level_values("seed").nunique()
-    return math.sqrt((change**2).sum() / freedom / 2) if freedom > 0 else math.nan
+    return (math.sqrt((change**2).sum() / freedom / 2) if freedom > 0 else math.nan), freedom
+
+
+def between_trainings(rows: pd.DataFrame) -> float:
+    """`repeated` without the degrees of freedom."""
+    return repeated(rows)[0]
+
+
+def highest_tau(between: float, noise: float, freedom: int) -> tuple[float, float, float]:
+    """Kendall's tau of a search that knew the members' losses but for chance, with the 95 % interval that comes from
+    the few members trained twice: from the trained loss's standard deviation between members, and `repeated`.
+
+    Both taken as normal, tau is 2 / pi times the arcsine of their correlation, which is the root of the trained loss's
+    reliability.
+    """
+    lowest, highest = noise * np.sqrt(freedom / chi2.ppf([0.975, 0.025], freedom))
+    found = (1 - (each / between) ** 2 for each in (noise, highest, lowest))
+    return tuple(2 / math.pi * math.asin(math.sqrt(max(share, 0))) for share in found)
 
 
 def agreement(searched: np.ndarray, trained: np.ndarray, resamples: int = 2_000) -> tuple[float, float, float]:

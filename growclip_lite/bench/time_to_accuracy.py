@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -21,7 +21,6 @@ import torch
 from growclip_lite.architecture import Architecture
 from growclip_lite.bench.rivals import open_clip_loss, open_clip_model, open_clip_optimizer, with_end_token
 from growclip_lite.bench.throughput import LOW, OUR_NAME
-from growclip_lite.data.stream import Task
 from growclip_lite.evaluate import mean, zero_shot_all
 from growclip_lite.grow import Run, grow, tokenizer_at
 from growclip_lite.memory import keep_freed_memory
@@ -129,76 +128,100 @@ def grower(run: Run) -> Train:
     return train
 
 
-def pace(train: Train, short: int = 10, long: int = 40) -> float:
+def pace(train: Train) -> float:
     """Iterations per second, by two short trials: what comes before the first iteration cancels."""
+    short, long = 10, 40
     train(1)  # whatever is done once only
     return (long - short) / max(train(long)[1]["seconds"] - train(short)[1]["seconds"], 1e-3)
 
 
-def measure(
-    path: Path, key: dict, train: Train, budgets: Sequence[float], first_pace: Callable[[], float], tasks: list[Task],
-    about: dict, mark: float = math.inf,
-) -> pd.DataFrame:  # fmt: skip
-    """Adds a row per budget: seconds that training really took, and validation accuracy. Stops at the mark.
+@dataclass(frozen=True)
+class Race:
+    """What all contenders of one seed share: the table to fill, the data, the architecture, the budgets in seconds."""
 
-    `first_pace` guesses how many iterations a second allows; afterwards the row before tells. Returns all
-    rows of this contender.
-    """
-    for budget in budgets:
-        mine = rows_of(path, key)
-        if len(mine) and mine["zero_shot_mean"].max() >= mark:
-            break
-        if not done(path, key | {"budget": budget}):
-            speed = mine["iterations"].iloc[-1] / mine["seconds"].iloc[-1] if len(mine) else first_pace()
+    path: Path
+    run: Run
+    architecture: Architecture
+    budgets: Sequence[float]
+    key: dict
+    about: dict
+
+    def key_of(self, name: str, **setting: object) -> dict:
+        """What tells a contender's rows from all others."""
+        return self.key | {"contender": name, "seed": self.run.seed} | setting
+
+    def add(
+        self, name: str, train: Train, mark: float = math.inf, budgets: Sequence[float] | None = None,
+        first_pace: Callable[[], float] | None = None, precision: torch.dtype | None = None, **setting: object,
+    ) -> pd.DataFrame:  # fmt: skip
+        """Adds a row per budget: seconds that training really took, and validation accuracy. Stops at the mark.
+
+        `first_pace` guesses how many iterations a second allows (two short trials, if it is not given); afterwards the
+        row before tells. `precision` is a rival's own. Returns all rows of this contender.
+        """
+        key = self.key_of(name, **setting)
+        own = {"rival_precision": str(precision).removeprefix("torch.")} if precision else {}
+        for budget in budgets or self.budgets:
+            mine = rows_of(self.path, key)
+            if len(mine) and mine["zero_shot_mean"].max() >= mark:
+                break
+            if done(self.path, key | {"budget": budget}):
+                continue
+            if len(mine):
+                speed = mine["iterations"].iloc[-1] / mine["seconds"].iloc[-1]
+            else:
+                speed = first_pace() if first_pace else pace(train)
             iterations = max(round(speed * budget), 1)
             model, seconds = train(iterations)
             found = {
                 "budget": budget, "iterations": iterations, **seconds,
-                "zero_shot_mean": mean(zero_shot_all(model, tasks)),
+                "zero_shot_mean": mean(zero_shot_all(model, self.run.stream.validation_tasks)),
                 "sizes": " ".join(map(str, model.architecture.sizes)),
             }  # fmt: skip
-            add_row(path, key | found | about)
-    return rows_of(path, key)
+            add_row(self.path, key | found | self.about | own)
+        return rows_of(self.path, key)
+
+
+def race_open_clip(race: Race, mark: float) -> None:
+    """Its precision by pace, its learning rate by accuracy at a middle budget; the rates train equally long."""
+    middle = race.budgets[len(race.budgets) // 2 - 1]
+
+    def trainer(rate: float, precision: torch.dtype) -> Train:
+        return open_clip_trainer(race.run, race.architecture, rate, precision)
+
+    @cache
+    def pace_in(precision: torch.dtype) -> float:
+        return pace(trainer(RATES[0], precision))
+
+    def tried() -> pd.DataFrame:
+        return rows_of(race.path, race.key_of(TRIAL))
+
+    def trial_pace() -> float:
+        trials = tried()
+        return trials["iterations"].iloc[0] / middle if len(trials) else pace_in(dtype)
+
+    before = tried().get("rival_precision", pd.Series(dtype=str)).dropna()
+    dtype = getattr(torch, before.iloc[0]) if len(before) else max((torch.float32, LOW), key=pace_in)
+    found = {
+        rate: race.add(TRIAL, trainer(rate, dtype), budgets=[middle], first_pace=trial_pace, precision=dtype, rate=rate)
+        for rate in RATES
+    }
+    best = max(RATES, key=lambda rate: found[rate]["zero_shot_mean"].max())
+    race.add(RIVAL, trainer(best, dtype), mark, precision=dtype, rate=best)
 
 
 def compare(path: Path, run: Run, architecture: Architecture, budgets: Sequence[float], key: dict, about: dict) -> None:
     """All contenders at one seed; open_clip's model has the widths, depths and heads of ours."""
     keep_freed_memory()  # for all contenders alike
-    tasks = run.stream.validation_tasks
-
-    def against(name: str, train: Train, some: Sequence[float] = budgets, mark: float = math.inf, first=None, **more):
-        row = key | {"contender": name, "seed": run.seed} | more
-        told = about | ({"rival_precision": str(dtype).removeprefix("torch.")} if name in (RIVAL, TRIAL) else {})
-        return measure(path, row, train, some, first or (lambda: pace(train)), tasks, told, mark)
-
-    ours = against(OUR_NAME, our_trainer(run, architecture))
+    race = Race(path, run, architecture, budgets, key, about)
+    ours = race.add(OUR_NAME, our_trainer(run, architecture))
     reached = ours["zero_shot_mean"].max()
-
-    # Precision by pace, learning rate by accuracy at a middle budget; the rates train equally long.
-    @cache
-    def open_clip_pace(precision: torch.dtype) -> float:
-        return pace(open_clip_trainer(run, architecture, RATES[0], precision))
-
-    def tried() -> pd.DataFrame:
-        return rows_of(path, key | {"contender": TRIAL, "seed": run.seed})
-
-    def trial_pace() -> float:
-        return tried()["iterations"].iloc[0] / middle if len(tried()) else open_clip_pace(dtype)
-
-    middle, before = budgets[len(budgets) // 2 - 1], tried().get("rival_precision", pd.Series(dtype=str)).dropna()
-    dtype = getattr(torch, before.iloc[0]) if len(before) else max((torch.float32, LOW), key=open_clip_pace)
-    trials = {
-        rate: against(TRIAL, open_clip_trainer(run, architecture, rate, dtype), [middle], first=trial_pace, rate=rate)
-        for rate in RATES
-    }
-    best = max(RATES, key=lambda rate: trials[rate]["zero_shot_mean"].max())
-    against(RIVAL, open_clip_trainer(run, architecture, best, dtype), budgets, MARKS["lower"] * reached, rate=best)
-
+    race_open_clip(race, MARKS["lower"] * reached)
     # A grown model is small at first, so that its pace is not known before: that of our fixed model is the guess.
     guess = ours["iterations"].iloc[-1] / ours["seconds"].iloc[-1]
-    grown = against("grown", grower(run), budgets, MARKS["upper"] * reached, lambda: guess)
+    grown = race.add("grown", grower(run), MARKS["upper"] * reached, first_pace=lambda: guess)
     final = Architecture(*map(int, grown["sizes"].iloc[-1].split()))
-    against("from scratch", our_trainer(run, final), budgets, MARKS["upper"] * reached)
+    race.add("from scratch", our_trainer(run, final), MARKS["upper"] * reached)
 
 
 def seconds_to(points: pd.DataFrame, mark: float) -> float:

@@ -8,9 +8,10 @@ import io
 import numpy as np
 from cycler import cycler
 from IPython.display import display
+from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from growclip_lite.plots import PALETTE, plt
+from growclip_lite.plots import PALETTE
 
 STYLE = {
     "figure.facecolor": "white", "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -26,7 +27,7 @@ from growclip_lite.evaluate import embed_images, embed_texts, shares
 from growclip_lite.grow import grow
 from growclip_lite.markdown import markdown_table
 from growclip_lite.model import GrowCLIP
-from growclip_lite.plots import ENCODERS, GREY, draw_architecture, levels, name_encoders, plt
+from growclip_lite.plots import ENCODERS, GREY, draw_architecture, levels, name_encoders
 from growclip_lite.profiles import Profile, get_profile
 from growclip_lite.studies.claims import on_fixed
 from growclip_lite.studies.table import read_table

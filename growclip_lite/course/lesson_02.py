@@ -45,7 +45,10 @@ def check_loss_of_one_row(answer) -> None:
             require(np.isfinite(got), f"the loss is {got}; is there a logarithm of something that is not positive?")
             require(got > 0, "a cross-entropy is positive: mind the sign.")
             require(abs(got - expected) < 1e-4, f"for row {seed} and target {target}, {got:.3f} is not the loss.")
-    require(abs(float(answer(torch.tensor([1000.0, 0.0]), 0))) < 1e-4, "large logits must not overflow.")
+    large = torch.tensor([1000.0, 0.0])
+    require(abs(float(answer(large, 0))) < 1e-4, "large logits must not overflow.")
+    confident = "a confident mistake costs 1000 here, not infinity: no logarithm of a probability that rounds to 0."
+    require(abs(float(answer(large, 1)) - 1000) < 1e-2, confident)
 
 
 @exercise
@@ -58,6 +61,7 @@ def check_images_as_queries_only(answer) -> None:
         require(abs(got - both) > 1e-4 or abs(rows - both) < 1e-4, "this is the symmetric loss: leave out one half.")
         columns = F.cross_entropy(logits.T, torch.arange(5)).item()
         require(abs(got - columns) > 1e-4, "every text looks for its image here; turn the logits round.")
+        require(abs(got - rows / 2) > 1e-4, "one direction alone is not halved.")
         require(abs(got - rows) < 1e-4, "compare with the rows of the matrix above: one image, all texts.")
 
 

@@ -55,7 +55,7 @@ def draw_shapes(passes: dict[str, list[tuple[str, tuple[int, ...]]]]) -> Figure:
             axes.text(x + width / 2, -height / 2 - 2, stage, ha="center", va="top", fontsize=9, color="#333333")
             x += width + 46
         axes.set(xlim=(-20, x), ylim=(-30, 26), yticks=[], xticks=[], title=f"{name} pass")
-        axes.set(xlabel="channels to the right (to scale)", ylabel="tokens upwards")
+        axes.set(xlabel="channels (pixels: columns), to scale", ylabel="tokens (rows), to scale")
         axes.grid(False)
     return figure
 

@@ -18,7 +18,7 @@ from growclip_lite.data.drawing import BACKGROUNDS, SHAPES, TEXTURES
 from growclip_lite.data.scene_stream import scene_retrieval, scene_tasks
 from growclip_lite.data.scenes import COLOUR_NAMES, GROUND, PLACES, article
 from growclip_lite.data.stream import Pairs, Task
-from growclip_lite.evaluate import answers, embed_images, embed_texts, ranks, recall_at  # noqa: F401 (the notebook calls some)
+from growclip_lite.evaluate import embed_images, embed_texts, recall_at
 from growclip_lite.model import GrowCLIP
 from growclip_lite.plots import GREY
 from growclip_lite.profiles import LAPTOP

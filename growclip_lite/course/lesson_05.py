@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -20,15 +21,13 @@ from growclip_lite.data.scenes import concepts_at
 from growclip_lite.evaluate import mean, zero_shot_all
 from growclip_lite.grow import Run
 from growclip_lite.peers import train_fixed
-from growclip_lite.plots import GREY, plt
+from growclip_lite.plots import GREY
 from growclip_lite.profiles import Profile, typical_config
 from growclip_lite.studies.claims import Finding, place
-from growclip_lite.studies.figures import centre, forest, steps_of
+from growclip_lite.studies.figures import FIXED, centre, forest, steps_of
 
 TERA = 1e12
-COLOURS = {
-    "growclip": "#222222", "fixed small": PALETTE[1], "fixed medium": PALETTE[0], "fixed large": PALETTE[2],
-}  # fmt: skip
+COLOURS = dict(zip(("growclip", *FIXED), PALETTE, strict=False))  # as in the figures of the studies
 ORDER = list(COLOURS)
 GUESS, REVEAL = "no, I am still guessing", "yes"
 
@@ -48,7 +47,7 @@ def with_budget(rows: pd.DataFrame) -> pd.DataFrame:
 
 def draw_on(axes: Axes, rows: pd.DataFrame, sizes: list[str], limit: float = math.inf) -> None:
     """Accuracy over FLOPs up to `limit` TFLOPs: a line per size through the means over seeds, every seed a point."""
-    shades = plt.get_cmap("viridis")(np.linspace(0.88, 0, len(sizes)))
+    shades = colormaps["viridis"](np.linspace(0.88, 0, len(sizes)))
     for colour, name in zip(shades, sizes, strict=True):
         part = rows[(rows["architecture"] == name) & (rows["budget"] <= limit)]
         line = part.groupby("budget")["zero_shot_mean"].mean()
@@ -115,10 +114,10 @@ def draw_bet(rows: pd.DataFrame, budget: str, show_winner: str) -> Figure:
     axes.axvline(value, color=GREY, lw=1)
     if shown:
         title = f"{here.idxmax()} wins: {here.max():.2f}"
-        axes.plot(value, here.max(), "o", ms=16, mfc="none", mec="#D55E00", mew=2.5)
+        axes.plot(value, here.max(), "o", ms=16, mfc="none", mec=PALETTE[4], mew=2.5)
     else:
         title = f"who is ahead at {value:g} TFLOPs? {len(here)} sizes in the race"
-        axes.text(value, 0.5, "?", ha="center", va="center", fontsize=30, color="#D55E00")
+        axes.text(value, 0.5, "?", ha="center", va="center", fontsize=30, color=PALETTE[4])
     axes.set(title=title)
     axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return figure

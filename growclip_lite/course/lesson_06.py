@@ -96,24 +96,27 @@ def embedded(step: int, count: int) -> tuple[Tensor, Tensor]:
 def draw_pairs(images: Tensor, texts: Tensor, title: str) -> Figure:
     """Both embeddings (M, E) in two dimensions; some pairs are joined by a line, crosses mark the means.
 
-    Left: the two directions in which all of them vary most. Right: the first of these, and the direction from
-    the mean text to the mean image.
+    Left: the two directions in which all of them vary most. Right: the direction from the mean text to the mean image,
+    over the direction across it in which they vary most.
     """
     both = torch.cat([images, texts]).numpy()
     flat = PCA(2, random_state=0).fit_transform(both)
     across = (images.mean(0) - texts.mean(0)).numpy()
-    along = (both - both.mean(0)) @ (across / np.linalg.norm(across))
-    figure, panels = subplots(1, 2, figsize=(11.5, 5), sharex=True)
-    for axes, points in zip(panels, (flat, np.stack([flat[:, 0], along], 1)), strict=True):
+    across /= np.linalg.norm(across)
+    centred = both - both.mean(0)
+    along = centred @ across
+    aside = PCA(1, random_state=0).fit_transform(centred - np.outer(along, across))[:, 0]
+    figure, panels = subplots(1, 2, figsize=(11.5, 5))
+    for axes, points in zip(panels, (flat, np.stack([aside, along], 1)), strict=True):
         x, y = points[: len(images)], points[len(images) :]
         chosen = np.linspace(0, len(x) - 1, min(60, len(x))).astype(int)
         axes.plot(*np.stack([x[chosen], y[chosen]]).transpose(2, 0, 1), color=GREY, lw=0.7, alpha=0.7, zorder=1)
         for part, name in ((x, "image"), (y, "text")):
             axes.scatter(*part.T, s=14, color=COLOURS[name], label=f"{name}s", zorder=2)
             axes.plot(*part.mean(0), "X", ms=15, color="#222222", mec=COLOURS[name], mew=2.5, zorder=3)
-        axes.set(xlabel="first principal component")
-    panels[0].set(ylabel="second principal component", title=title)
+    panels[0].set(xlabel="first principal component", ylabel="second principal component", title=title)
     panels[1].set(ylabel="from the mean text to the mean image", title="the same, seen from the side")
+    panels[1].set(xlabel="where they vary most across that")
     panels[1].legend(loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 

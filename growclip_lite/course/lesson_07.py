@@ -12,7 +12,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from growclip_lite.architecture import Architecture, ModelConfig, forward_flops, tensor_shapes
-from growclip_lite.course.display import subplots
+from growclip_lite.course.display import PALETTE, subplots
 from growclip_lite.course.exercises import exercise, require
 from growclip_lite.growth_space import GrowthSpace
 from growclip_lite.search import unevenness
@@ -22,7 +22,7 @@ WHICH = {
     "all six": range(6), "depths only": (0, 2, 4), "widths only": (1, 3, 5),
     "image only": (0, 1), "text only": (2, 3), "shared only": (4, 5),
 }  # fmt: skip
-GREY, LIT, BAND = "#b5b5b5", "#0072B2", "#E69F00"
+PALE, LIT, BAND = "#b5b5b5", PALETTE[0], PALETTE[1]
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ def draw_on(axes: Axes, lattice: Lattice, title: str) -> None:
     place = {tuple(sizes): i for i, sizes in enumerate(lattice.sizes)}
     more = [(i, place.get(tuple(s + step))) for i, s in enumerate(lattice.sizes) for step in np.eye(6, dtype=int)]
     edges = [[(x[i], y[i]), (x[j], y[j])] for i, j in more if j is not None]
-    axes.add_collection(LineCollection(edges, colors=GREY, linewidths=0.5, alpha=min(0.6, 60 / max(len(edges), 1))))
+    axes.add_collection(LineCollection(edges, colors=PALE, linewidths=0.5, alpha=min(0.6, 60 / max(len(edges), 1))))
     floor, budget = lattice.space.floor / 1e6, lattice.space.budget / 1e6
     axes.axhspan(floor, budget, color=BAND, alpha=0.25, lw=0, label="from floor to budget")
     out, lit = ~lattice.members, lattice.members
-    axes.scatter(x[out], y[out], s=14, color=GREY, zorder=2, label="candidates")
+    axes.scatter(x[out], y[out], s=14, color=PALE, zorder=2, label="candidates")
     axes.scatter(x[lit], y[lit], s=36, color=LIT, zorder=3, label=f"members: {lit.sum()} of {len(lit)}")
     axes.set(xlabel="added units", ylabel="cost of a pair (MFLOPs)", title=title)
     axes.set(xticks=range(int(lattice.added.max()) + 1), ylim=(0, None))

@@ -15,11 +15,11 @@ import torch
 from matplotlib.figure import Figure
 
 from growclip_lite.architecture import Architecture
-from growclip_lite.checkpoint import write_json
 from growclip_lite.course.display import PALETTE, subplots
 from growclip_lite.course.exercises import exercise, require
 from growclip_lite.data.load import load_stream
 from growclip_lite.data.stream import Stream
+from growclip_lite.files import write_json
 from growclip_lite.grow import Run, grow, held_out_batches
 from growclip_lite.model import GrowCLIP
 from growclip_lite.plots import COLOURS, GREY, draw_architecture

@@ -14,6 +14,7 @@ from scipy.stats import ttest_1samp, ttest_ind
 from growclip_lite.course.display import PALETTE, subplots
 from growclip_lite.course.exercises import exercise, require
 from growclip_lite.evaluate import forgetting
+from growclip_lite.plots import GREY
 from growclip_lite.profiles import get_profile
 from growclip_lite.studies import figures
 from growclip_lite.studies.claims import VERDICTS, Judged, place, read, settings
@@ -22,7 +23,7 @@ from growclip_lite.studies.run import all_jobs
 from growclip_lite.studies.statistics import Difference, difference, verdict
 from growclip_lite.studies.table import SETTING, rows_of
 
-COLOURS = dict(zip(VERDICTS, (PALETTE[2], PALETTE[0], PALETTE[4], "#8a8a8a"), strict=True))
+COLOURS = dict(zip(VERDICTS, (PALETTE[2], PALETTE[0], PALETTE[4], GREY), strict=True))
 CURVES = {"mean zero-shot": "steps_mean", "image-to-text R@1": "steps_i2t_r1"}
 AGAIN = (("growclip", "all"), ("fixed small", "flops"), ("fixed medium", "flops"))  # method, view
 
@@ -64,7 +65,7 @@ def draw_forest(found: list[Judged]) -> Figure:
     labels = [f"{f.claim} · {f.what}\n{f.equal}; {f.data}; seeds: {f.found.seeds}" for f, _, _ in found]
     axes.set_yticks([-number for number in range(len(found))], labels, fontsize=8)
     axes.axvline(0, color="#222222", lw=1)
-    axes.set(xlabel="difference and 95 % interval; points of accuracy where nothing else is said")
+    axes.set(xlabel="difference and 95 % interval, points of accuracy")
     figure.legend(loc="outside upper right", ncols=4, fontsize=9)
     return figure
 

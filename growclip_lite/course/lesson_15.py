@@ -22,10 +22,10 @@ from growclip_lite.bench.throughput import OUR_NAME, Setting, our_step
 from growclip_lite.bench.timing import has_gpu, in_turns, ratios
 from growclip_lite.course.display import PALETTE, subplots
 from growclip_lite.course.exercises import exercise, require
-from growclip_lite.course.lesson_11 import grow_silently  # noqa: F401 (the notebook calls lesson_15.grow_silently)
 from growclip_lite.course.place import root
 from growclip_lite.devices import fast_dtype
 from growclip_lite.model import new_model
+from growclip_lite.plots import GREY
 from growclip_lite.profiles import Profile
 from growclip_lite.studies.table import read_table
 
@@ -173,7 +173,7 @@ def draw_throughput(seconds: pd.DataFrame, shipped: pd.DataFrame) -> Figure:
         bars = np.stack([middle - spread.loc[0.25], spread.loc[0.75] - middle])
         x = np.arange(len(models)) + 0.8 * (number + 0.5) / len(threads) - 0.4
         left.bar(x, middle, 0.7 / len(threads), yerr=bars, capsize=3, label=f"threads: {count}")
-    left.axhline(1, color="#8a8a8a", ls=":")
+    left.axhline(1, color=GREY, ls=":")
     left.set_xticks(range(len(models)), [m.replace(", ", "\n") for m in models], fontsize=9)
     left.set(ylabel="speed / speed on one thread", title="measured here, just now")
     left.set(ylim=(0, 1.25 * max(left.get_ylim()[1], 1)))
@@ -182,7 +182,7 @@ def draw_throughput(seconds: pd.DataFrame, shipped: pd.DataFrame) -> Figure:
     bars = np.stack([shown["ratio"] - shown["low"], shown["high"] - shown["ratio"]])
     colours = [PALETTE[2] if has_gpu(machine) else PALETTE[0] for machine in shown["machine"]]
     right.barh(range(len(shown)), shown["ratio"], xerr=bars, color=colours, capsize=3)
-    right.axvline(1, color="#8a8a8a", ls=":")
+    right.axvline(1, color=GREY, ls=":")
     right.set_yticks(range(len(shown)), shown["contender"], fontsize=9)
     gpu = "green: GPU" if any(map(has_gpu, shown["machine"])) else "GPU: not measured"
     right.set(xlabel="speed / ours on the same machine", title=f"results/bench_throughput.csv\n({gpu})")
@@ -196,7 +196,7 @@ def draw_memory(cost: pd.DataFrame) -> Figure:
     figure, axes = subplots(figsize=(7, 3.8))
     axes.plot(pairs, rows["peak_bytes"] / rows["peak_bytes"].iloc[0], "o-", label="peak memory")
     axes.plot(pairs, rows["seconds"] / rows["seconds"].iloc[0], "s--", label="seconds of 100 iterations")
-    axes.axhline(1, color="#8a8a8a", ls=":")
+    axes.axhline(1, color=GREY, ls=":")
     axes.set(xscale="log", xlabel="training pairs", ylabel="over that with the fewest", ylim=(0, 2))
     axes.legend()
     return figure
@@ -211,7 +211,7 @@ def draw_growth(reports: Sequence[dict], chance: float, captions: int) -> Figure
                   color=PALETTE[number])  # fmt: skip
         right.plot(steps, [entry["retrieval"]["i2t_r1"] for entry in report["steps"]], "o-", color=PALETTE[number])
     for axes, guessed in ((left, chance), (right, 1 / captions)):
-        axes.axhline(guessed, color="#8a8a8a", ls=":", label="chance")
+        axes.axhline(guessed, color=GREY, ls=":", label="chance")
     left.set(xlabel="growth step", ylabel="accuracy", title="which pattern? (zero-shot)", ylim=(0, 1.03), xticks=steps)
     title = f"picture to caption, among {captions}"
     right.set(xlabel="growth step", ylabel="R@1", title=title, ylim=(0, 1.03), xticks=steps)

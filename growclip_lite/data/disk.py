@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from growclip_lite.data.stream import Pairs
-from growclip_lite.devices import cache_folder
+from growclip_lite.files import cache_folder
 
 
 class Captions(Sequence[str]):

@@ -166,7 +166,8 @@ def make_stream(
     else:
         for part in (train, validation):
             _assign_steps_by_amount(part, growth_steps, rng)
-    _check_amounts(name, train, validation, test)
+    retrieval = _choose_retrieval(test, rng)
+    _check_amounts(name, train, validation, test, retrieval)
 
     def by_step(part: list[Record]) -> list[Pairs]:
         steps = range(1, growth_steps + 1)
@@ -179,7 +180,7 @@ def make_stream(
         name=name,
         train=by_step(train),
         validation=by_step(validation),
-        retrieval=_to_pairs(_choose_retrieval(test, rng), pictures),
+        retrieval=_to_pairs(retrieval, pictures),
         tasks=tasks,
         validation_tasks=_label_tasks(validation, list(class_steps), templates, pictures),
         step_tasks=tasks_by_step(tasks[0], list(class_steps.values()), growth_steps) if tasks else [],
@@ -248,7 +249,9 @@ def _assign_steps_by_amount(records: list[Record], growth_steps: int, rng: np.ra
         record.growth_step = step_of[record.image]
 
 
-def _check_amounts(name: str, train: list[Record], validation: list[Record], test: list[Record]) -> None:
+def _check_amounts(
+    name: str, train: list[Record], validation: list[Record], test: list[Record], retrieval: list[Record]
+) -> None:
     """Raises `InputError` where there are too few pairs to train, to choose or to test on."""
     first = sum(record.growth_step == 1 for record in train)
     if first < MIN_FIRST_STEP:
@@ -261,8 +264,10 @@ def _check_amounts(name: str, train: list[Record], validation: list[Record], tes
             raise InputError(
                 f"{name} has {len(part)} {split} pairs, but at least {MIN_HELD_OUT} are needed; add pairs."
             )
-    if len({record.caption for record in test}) == 1:
-        raise InputError(f"{name} has the same caption for all test pairs; retrieval needs different ones.")
+    if len(retrieval) < 2:
+        raise InputError(
+            f"{name} has too few test pairs that differ in both picture and caption; retrieval needs at least 2."
+        )
 
 
 def _stack(records: list[Record], pictures: dict[str, np.ndarray]) -> np.ndarray:

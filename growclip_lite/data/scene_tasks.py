@@ -74,37 +74,27 @@ def make_tasks(concepts: Concepts, kinds: int, size: int, pictures: int, seed: l
         images = render(scenes, size, kinds).numpy()
         tasks.append(Task(name, images, np.asarray(labels, dtype=np.int64), prompts, per_picture))
 
-    rng = rngs["shape"]
-    scenes = sample_scenes(pictures, c, rng, "single")
-    prompts = [_with_article(_phrases(rng, some_texture, some_colour, _words(s), tails)) for s in shapes]
-    add("shape", scenes, scenes.look[:, 0], prompts)
-
-    rng = rngs["colour"]
-    scenes = sample_scenes(pictures, c, rng, "single")
-    prompts = [_with_article(_phrases(rng, some_texture, _words(name), some_shape, tails)) for name in colours]
-    add("colour", scenes, scenes.colour[:, 0], prompts)
-
-    rng = rngs["texture"]
-    scenes = sample_scenes(pictures, c, rng, "single")
-    prompts = [_with_article(_phrases(rng, _words(t), some_colour, some_shape, tails)) for t in textures]
-    add("texture", scenes, scenes.texture[:, 0], prompts)
-
-    rng = rngs["position"]
-    scenes = sample_scenes(pictures, c, rng, "single")
-    prompts = [_with_article(_phrases(rng, some_texture, some_colour, some_shape, [place])) for place in PLACES]
-    add("position", scenes, place_of(scenes), prompts)
-
-    rng = rngs["background"]
-    scenes = sample_scenes(pictures, c, rng, "single")
-    prompts = [_with_article(_phrases(rng, some_texture, some_colour, some_shape, list(GROUND[g]))) for g in grounds]
-    add("background", scenes, scenes.background, prompts)
+    # What is asked for by one word of a phrase: labels from the scenes, and the parts of every class's phrases.
+    asked = {
+        "shape": (lambda s: s.look[:, 0], [(some_texture, some_colour, _words(name), tails) for name in shapes]),
+        "colour": (lambda s: s.colour[:, 0], [(some_texture, _words(name), some_shape, tails) for name in colours]),
+        "texture": (lambda s: s.texture[:, 0], [(_words(name), some_colour, some_shape, tails) for name in textures]),
+        "position": (place_of, [(some_texture, some_colour, some_shape, [place]) for place in PLACES]),
+        "background": (
+            lambda s: s.background, [(some_texture, some_colour, some_shape, list(GROUND[name])) for name in grounds],
+        ),
+    }  # fmt: skip
+    for name, (labels_of, classes) in asked.items():
+        rng = rngs[name]
+        scenes = sample_scenes(pictures, c, rng, "single")
+        add(name, scenes, labels_of(scenes), [_with_article(_phrases(rng, *parts)) for parts in classes])
 
     if c.mix[1]:
         rng = rngs["count"]
         scenes = _mixed_counts(pictures, c, rng)
-        single = [s for s in shapes if s != "cross"]
-        prompts = [_with_article(_phrases(rng, some_texture, some_colour, single))]
-        prompts += [_phrases(rng, [n], some_texture, some_colour, [f"{s}s" for s in single]) for n in NUMBERS[1:]]
+        plain = [s for s in shapes if s != "cross"]  # all but the cross, whose plural is not made by an s alone
+        prompts = [_with_article(_phrases(rng, some_texture, some_colour, plain))]
+        prompts += [_phrases(rng, [n], some_texture, some_colour, [f"{s}s" for s in plain]) for n in NUMBERS[1:]]
         add("count", scenes, scenes.count - 1, prompts)
 
     if c.mix[2]:

@@ -51,9 +51,14 @@ class Task:
     per_picture: bool = False
 
     @property
+    def classes(self) -> int:
+        """How many there are to choose from."""
+        return len(self.prompts[0] if self.per_picture else self.prompts)
+
+    @property
     def chance(self) -> float:
         """Accuracy of guessing, in [0, 1]."""
-        return 1 / len(self.prompts[0] if self.per_picture else self.prompts)
+        return 1 / self.classes
 
 
 @dataclass

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
+from matplotlib.figure import Figure
 
 from growclip_lite.architecture import HEAD_SIZE
-from growclip_lite.plots import GREY, PALETTE, plt
+from growclip_lite.plots import GREY, PALETTE, subplots
 from growclip_lite.studies.choice import last_step, search_against_training, text_leads
 from growclip_lite.studies.claims import SHARED_CAPTIONS, place
 from growclip_lite.studies.growers import GROWERS
@@ -37,9 +39,8 @@ def tidy(axes, **settings: object) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def write(figure, path: Path) -> None:
+def write(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=130, bbox_inches="tight", facecolor="white")
-    plt.close(figure)
 
 
 def centre(values: Iterable[float]) -> tuple[float, float, float]:
@@ -97,7 +98,7 @@ def growth_figure(rows: pd.DataFrame, path: Path) -> None:
         if equal == "flops" or equal in set(part["view"])
     ]
     size, grid = (12, 0.8 + 3.6 * len(parts)), {"wspace": 0.06, "hspace": 0.4}
-    figure, panels = plt.subplots(len(parts), 2, figsize=size, sharey="row", squeeze=False, gridspec_kw=grid)
+    figure, panels = subplots(len(parts), 2, size, sharey="row", squeeze=False, gridspec_kw=grid)
     told = set()
     for (left, right), (part, equal) in zip(panels, parts, strict=True):
         draw_growth(left, right, part, "steps_mean", equal)
@@ -124,7 +125,7 @@ def growers_figure(rows: pd.DataFrame, path: Path) -> None:
     parts = [part for _, part in rows.groupby(SETTING, sort=False)]
     counts = [part["method"].nunique() for part in parts]
     size, grid = (12, 1.3 * len(counts) + 0.4 * sum(counts)), {"height_ratios": counts, "wspace": 0.06, "hspace": 0.5}
-    figure, panels = plt.subplots(len(counts), 2, figsize=size, sharey="row", squeeze=False, gridspec_kw=grid)
+    figure, panels = subplots(len(counts), 2, size, sharey="row", squeeze=False, gridspec_kw=grid)
     for (left, right), part in zip(panels, parts, strict=True):
         grown = rows_of(path.with_name("growth.csv"), measured_at(part) | {"method": "growclip"})
         for axes, (column, label) in zip((left, right), SCORES.items(), strict=True):
@@ -155,11 +156,11 @@ def momentum_figure(rows: pd.DataFrame, path: Path) -> None:
         "loss_grown": "held-out loss right after growing", "zero_shot_mean": "final mean zero-shot accuracy",
         "forgetting": "accuracy lost on earlier concepts",
     }  # fmt: skip
-    figure, panels = plt.subplots(2, 4, figsize=(18, 7.6), gridspec_kw={"wspace": 0.3, "hspace": 0.3})
+    figure, panels = subplots(2, 4, (18, 7.6), gridspec_kw={"wspace": 0.3, "hspace": 0.3})
     draw_momenta(panels[:, :3], rows, columns)
     for axes, (reading, part) in zip(panels[:, 3], rows[rows["before"] == "long"].groupby("reading"), strict=False):
         momenta = sorted(part["momentum"].unique())
-        palette = plt.get_cmap("viridis")(np.linspace(0, 0.92, len(momenta)))
+        palette = colormaps["viridis"](np.linspace(0, 0.92, len(momenta)))
         for colour, momentum in zip(palette, momenta, strict=True):
             losses = steps_of(part[part["momentum"] == momentum], "curve").mean(0)
             axes.plot(RECORD_EVERY * np.arange(1, 1 + len(losses)), losses, color=colour, label=f"{momentum:g}")
@@ -195,7 +196,7 @@ def dimensions_figure(rows: pd.DataFrame, path: Path) -> None:
     """Gain by grown dimension at equal added FLOPs and parameters, and the map of image depth and width."""
     rows = first_setting(rows)
     base = rows[rows["growth"] == "none"]
-    figure, panels = plt.subplots(1, 3, figsize=(16, 4.8), gridspec_kw={"wspace": 0.42})
+    figure, panels = subplots(1, 3, (16, 4.8), gridspec_kw={"wspace": 0.42})
     for axes, equal in zip(panels, ("flops", "parameters"), strict=False):
         same = rows[rows["equal"] == equal].groupby("growth")
         gains = {name.replace("_", " "): paired(mine, base, "zero_shot_mean") for name, mine in same}
@@ -209,7 +210,7 @@ def sharing_figure(rows: pd.DataFrame, path: Path) -> None:
     """Accuracy, retrieval and modality gap over the shared depth."""
     rows = first_setting(rows)
     columns = SCORES | {"modality_gap": "modality gap (distance of the means)"}
-    figure, panels = plt.subplots(1, 3, figsize=(15, 4.4), gridspec_kw={"wspace": 0.26})
+    figure, panels = subplots(1, 3, (15, 4.4), gridspec_kw={"wspace": 0.26})
     for axes, (column, label) in zip(panels, columns.items(), strict=True):
         for colour, equal in zip(PALETTE, ("flops", "parameters"), strict=False):
             part = rows[(rows["equal"] == equal) | (rows["shared_depth"] == 0)]
@@ -250,7 +251,7 @@ def choice_figure(rows: pd.DataFrame, path: Path) -> None:
     """The choice among all members trained, how the search ranks them, and where two hard streams make the architecture
     grow."""
     rows = first_setting(rows, TIMETABLE)  # its hard streams are part of the study
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(18, 4.6), gridspec_kw={"wspace": 0.25})
+    figure, (left, middle, right) = subplots(1, 3, (18, 4.6), gridspec_kw={"wspace": 0.25})
     here = last_step(rows)
     members = here[here["part"] == "regret"]
     styles = {"search": ("D", PALETTE[4], 90), "balanced": ("s", PALETTE[0], 60), "widest": ("^", PALETTE[2], 70)}
@@ -296,7 +297,7 @@ def draw_forgetting(axes, rows: pd.DataFrame) -> None:
 def continual_figure(rows: pd.DataFrame, path: Path) -> None:
     """Plasticity against forgetting, and the final mean, per method, fixed and growing."""
     rows = first_setting(rows)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(14, 5), gridspec_kw={"wspace": 0.42})
+    figure, (left, right) = subplots(1, 2, (14, 5), gridspec_kw={"wspace": 0.42})
     draw_forgetting(left, rows)
     left.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3)
     methods = list(dict.fromkeys(rows["method"]))
@@ -310,7 +311,8 @@ def continual_figure(rows: pd.DataFrame, path: Path) -> None:
     right.set_yticks(-np.arange(len(methods)), methods)
     tidy(right, xlabel="final mean zero-shot accuracy")
     right.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
-    about = f"{rows['data'].iloc[0]}, up to {rows['seed'].nunique()} seeds"
+    seeds = rows.groupby("method")["seed"].nunique()
+    about = f"{rows['data'].iloc[0]}, {'up to ' if seeds.nunique() > 1 else ''}{seeds.max()} seeds"
     figure.suptitle(f"New pairs only (but replay, and ZSCL's reference), {about}", y=0.98)
     write(figure, path)
 
@@ -318,9 +320,9 @@ def continual_figure(rows: pd.DataFrame, path: Path) -> None:
 def capacity_figure(rows: pd.DataFrame, path: Path) -> None:
     """Mean zero-shot accuracy over training FLOPs, a line per fixed size, on the first and the last step's data.
     Lines are means over seeds, with the range between seeds shaded."""
-    figure, panels = plt.subplots(1, 2, figsize=(12, 5), sharey=True, gridspec_kw={"wspace": 0.06})
+    figure, panels = subplots(1, 2, (12, 5), sharey=True, gridspec_kw={"wspace": 0.06})
     sizes = rows.groupby("architecture")["parameters"].max().sort_values()
-    palette = plt.get_cmap("viridis")([0.92 - 0.92 * i / max(len(sizes) - 1, 1) for i in range(len(sizes))])
+    palette = colormaps["viridis"]([0.92 - 0.92 * i / max(len(sizes) - 1, 1) for i in range(len(sizes))])
     for axes, step in zip(panels, ("first", "last"), strict=True):
         for colour, name in zip(palette, sizes.index, strict=True):
             part = rows[(rows["step"] == step) & (rows["architecture"] == name)]

@@ -29,12 +29,9 @@ def growth_row(run: Run, old: GrowCLIP, growth: Growth) -> dict:
     steps = len(run.stream.train)
     scores = scores_of(run)(growth.model, steps)
     row = row_of(growth.model, (old.architecture, growth.model.architecture), [scores], [growth.train_flops])
-    row |= {
-        "loss_before": growth.loss_before, "loss_grown": growth.loss_grown, "loss_after": growth.loss_after,
-        "curve": listed(growth.curve),
-    }  # fmt: skip
+    row |= {"loss_grown": growth.loss_grown, "loss_after": growth.loss_after, "curve": listed(growth.curve)}
     earlier = [tasks for tasks in run.stream.step_tasks[: steps - 1] if tasks]
     if not earlier:
         return row
     was, now = mean(zero_shot_all(old, earlier[-1])), scores["known_concepts"][len(earlier) - 1]
-    return row | {"earlier_before": was, "earlier_after": now, "forgetting": was - now}
+    return row | {"forgetting": was - now}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,24 +30,28 @@ from growclip_lite.studies.table import read_table, rows_of
 @dataclass(frozen=True)
 class Study:
     """`jobs(grid)` are its jobs; where it `starts_grown`, `jobs(grid, rows)` with the rows of the grown runs, of at
-    most `grown_seeds` seeds. `figure(rows, path)` draws them."""
+    most `grown_seeds` seeds. `figure(rows, path)` draws them. `without` lists the options that mean nothing to it;
+    unless it `grows`, one growth step is enough."""
 
     jobs: Callable[..., list[Job]]
     figure: Callable[[pd.DataFrame, Path], None] | None = None
     starts_grown: bool = False
     grown_seeds: int | None = None
+    without: tuple[str, ...] = ("--short",)
+    grows: bool = True
 
 
+OPTIONS = ("--short", "--share-power", "--iterations", "--data")
 STUDIES = {
-    "growth": Study(growing.jobs, growth_figure, starts_grown=True),
-    "growers": Study(growers.jobs, growers_figure, starts_grown=True),
+    "growth": Study(growing.jobs, growth_figure, starts_grown=True, without=()),
+    "growers": Study(growers.jobs, growers_figure, starts_grown=True, without=()),
     "momentum": Study(momentum.jobs, momentum_figure),
     "dimensions": Study(dimensions.jobs, dimensions_figure),
-    "sharing": Study(sharing.jobs, sharing_figure),
-    "choice": Study(choice.jobs, choice_figure, starts_grown=True, grown_seeds=5),
+    "sharing": Study(sharing.jobs, sharing_figure, without=("--short", "--share-power"), grows=False),
+    "choice": Study(choice.jobs, choice_figure, starts_grown=True, grown_seeds=5, without=("--short", "--data")),
     "continual": Study(continual.jobs, continual_figure, starts_grown=True),
-    "capacity": Study(capacity.jobs, capacity_figure),
-    "ceilings": Study(ceilings.jobs),
+    "capacity": Study(capacity.jobs, capacity_figure, without=OPTIONS),
+    "ceilings": Study(ceilings.jobs, without=OPTIONS),
 }
 
 
@@ -63,11 +67,18 @@ def all_jobs(name: str, grid: Grid, folder: Path, workers: int) -> list[Job]:
 
 
 def run_study(name: str, grid: Grid, folder: Path, workers: int) -> Path:
-    """Runs a study to the end and returns the path of its table. Raises `InputError` for pairs without labels."""
-    if grid.source not in BUILT_IN and not open_stream(grid.source, grid.profile.name, 0).tasks:
-        raise InputError(
-            f"{grid.source} has no labels to test on; studies compare zero-shot accuracy, which needs them."
-        )
+    """Runs a study to the end and returns the path of its table. Raises `InputError` for pairs without labels, and for
+    one growth step where the study is of growing."""
+    if grid.source not in BUILT_IN:
+        stream = open_stream(grid.source, grid.profile.name, 0)
+        if not stream.tasks:
+            raise InputError(
+                f"{grid.source} has no labels to test on; studies compare zero-shot accuracy, which needs them."
+            )
+        if STUDIES[name].grows and len(stream.train) < 2:
+            raise InputError(
+                f"{grid.source} has one growth step only; this study compares what growing brings after it."
+            )
     path = folder / f"{name}.csv"
     run_jobs(path, all_jobs(name, grid, folder, workers), workers, f"{name} on {grid.source}")
     if STUDIES[name].figure:
@@ -75,10 +86,12 @@ def run_study(name: str, grid: Grid, folder: Path, workers: int) -> Path:
     return path
 
 
-def check_study(name: str) -> None:
-    """Raises `InputError` for an unknown study."""
+def check_study(name: str, options: Sequence[str]) -> None:
+    """Raises `InputError` for an unknown study, and for options that mean nothing to it."""
     if name not in STUDIES:
         raise InputError(f"There is no study {name!r}; choose one of {', '.join(STUDIES)}.")
+    if useless := [option for option in options if option in STUDIES[name].without]:
+        raise InputError(f"{' and '.join(useless)} would change nothing in the study {name}; please leave that out.")
 
 
 CIFAR = "data/cifar10"

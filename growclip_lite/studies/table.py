@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Sequence
 from functools import cache
@@ -10,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from growclip_lite.checkpoint import write_atomically
+from growclip_lite.files import write_atomically
 from growclip_lite.report import versions
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -22,7 +23,9 @@ SETTING = ["data", *TIMETABLE]
 @cache
 def commit() -> str:
     """The commit of this package, with + where its files were changed since. Asked once: what is committed while a
-    study runs is not what its processes have loaded."""
+    study runs is not what its processes have loaded. "unknown" without git, or where the package is installed."""
+    if not shutil.which("git") or not (PACKAGE.parent / ".git").exists():
+        return "unknown"
 
     def git(*words: str) -> str:
         result = subprocess.run(["git", *words], capture_output=True, text=True, cwd=PACKAGE)

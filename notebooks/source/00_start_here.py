@@ -218,7 +218,8 @@ alt = "Blocks of three encoders that become more and wider from step to step, an
 show(lesson_00.draw_growth(report, chance), alt)
 
 # %% [markdown]
-# **Takeaway:** the size follows the amount of data (by a rule, 07), and nothing starts from zero: each model begins with
+# **Takeaway:** the size follows the amount of data (by a rule, 07), and nothing starts from zero: each model begins
+# with
 # what the one before had learnt. In profile `smoke` the training is far too short to learn much. The dashed
 # line, image-to-text R@1, is the share of test pictures that find their own caption first among all of the set (04).
 #

@@ -219,6 +219,12 @@ print(f"{len(trained):,} different captions among {so_far[-1]:,} training pairs"
 answer = "c" if not any(again) else "a" if again[0] > again[-1] else "b"
 predictions.reveal("same sentence", answer)
 
+# %% [markdown]
+# **Why:** there are few ways to describe a single circle, and countless ways to describe three things.
+# The world does not only become larger, it becomes sparser: most of its sentences are said once.
+#
+# And the pictures?
+
 # %%
 trained, chosen_by = ([p.images for p in parts] for parts in (stream.train, stream.validation))
 tested = [stream.retrieval.images, *(task.images for task in stream.tasks)]
@@ -229,10 +235,6 @@ train, held, test = (
 met = len(train & held) + len(train & test) + len(held & test)
 print(f"{len(train):,}, {len(held):,} and {len(test):,} pictures; {met} of them in two groups")
 assert met == 0
-
-# %% [markdown]
-# **Why:** there are few ways to describe a single circle, and countless ways to describe three things.
-# The world does not only become larger, it becomes sparser: most of its sentences are said once.
 
 # %% [markdown]
 # ## A tokenizer that grows

@@ -175,10 +175,15 @@ push = logits.grad[0].clone()
 push[0] = 0  # its own caption is pulled
 similar = similarity[0].clone()
 similar[0] = -1
+believed = (5 * similarity).softmax(1)[0]
+for j in range(1, 6):
+    print(f"caption {j}: similarity {similarity[0, j]:+.2f}, believed {believed[j]:.3f}, ", end="")
+    print(f"push {push[j]:.4f}")
 predictions.reveal("push", "a" if push.argmax() == similar.argmax() else "c")
 
 # %% [markdown]
-# **Why:** a wrong pair is pushed apart *as much as it is believed in*. Negatives that nobody would confuse
+# **Why:** a wrong pair is pushed apart *as much as it is believed in* (here a sixth of the probability). Negatives
+# that nobody would confuse
 # are left alone; the hard ones teach.
 
 # %% [markdown]
@@ -224,14 +229,18 @@ predictions.reveal("warm", "a" if found < 0.25 else "b" if found < 0.75 else "c"
 
 # %%
 figure, (left, right) = subplots(1, 2, figsize=(10, 3.6))
-for factor, (loss, recall) in curves.items():
-    left.plot(loss, label=f"factor {factor:g}")
-    right.plot(recall, label=f"factor {factor:g}")
+for width, (factor, (loss, recall)) in zip((7, 4, 1.5), curves.items(), strict=True):
+    left.plot(loss, label=f"factor {factor:g}", lw=width)
+    right.plot(recall, label=f"factor {factor:g}", lw=width)
 left.axhline(1, color="#8a8a8a", ls=":", label="chance")
 right.axhline(1 / 32, color="#8a8a8a", ls=":", label="chance")
-left.set(xlabel="step", ylabel="loss / log B", title="the loss", ylim=(0, 2))
+left.set(xlabel="step", ylabel="loss / log B", title="the loss", ylim=(0, 2), xlim=(0, 40))
 right.set(
-    xlabel="step", ylabel="share of pictures", title="who finds their caption", ylim=(0, 1.03)
+    xlabel="step",
+    ylabel="share of pictures",
+    title="who finds their caption",
+    ylim=(0, 1.03),
+    xlim=(0, 40),
 )
 left.legend()
 show(
@@ -242,7 +251,8 @@ show(
 # %% [markdown]
 # **Takeaway:** matching alone pulls pairs together. With a factor of 1 the loss stays above 0.7 of chance even
 # when every pair is found; exercise 3 shows that it could hardly be lower: it is the *scale* that is
-# missing, not the order. (At a factor of 100 it begins far above the upper edge.) That is why CLIP learns it.
+# missing, not the order. (At a factor of 100 it begins far above the upper edge. On the right the three curves
+# nearly coincide; after 40 steps nothing happens any more.) That is why CLIP learns the scale.
 
 # %% [markdown]
 # ## When two captions say the same
@@ -286,7 +296,8 @@ lesson_02.check_loss_of_one_row(loss_of_one_row)
 # %% [markdown] tags=["exercise-text"]
 # ## Exercise 2 · One direction only
 #
-# Write the half of the loss in which every *image* looks for its text.
+# Write the loss of one direction alone (the first cross-entropy, not divided by 2): every *image* looks for
+# its text.
 #
 # <details><summary>Hint</summary>
 #
@@ -325,8 +336,13 @@ def best_possible_loss(batch, factor):
 lesson_02.check_best_possible_loss(best_possible_loss)
 
 # %% [markdown] tags=["solution-text"]
-# With a factor of 1 and 256 pairs the best possible loss is about 5.18, hardly below log 256 = 5.55: without
-# a scale the loss cannot get away from chance, however good the embeddings are.
+# With a factor of 1 and 256 pairs the best possible loss is 4.55, still 82 % of log 256 = 5.55: without a scale the
+# loss
+# stays near chance, however good the embeddings are.
+
+# %% tags=["solution-text"]
+least = best_possible_loss(256, 1.0)
+print(f"{least:.2f}, {least / math.log(256):.0%} of {math.log(256):.2f}")
 
 # %% [markdown]
 # ## Recap

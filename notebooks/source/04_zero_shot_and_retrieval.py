@@ -27,8 +27,8 @@ from growclip_lite.course.predictions import Predictions
 import pandas as pd
 
 from growclip_lite.data.drawing import SHAPES
-from growclip_lite.evaluate import embed_images, embed_texts, ensemble, mean
-from growclip_lite.evaluate import recall_at, retrieval, zero_shot
+from growclip_lite.evaluate import answers, embed_images, embed_texts, ensemble, mean
+from growclip_lite.evaluate import ranks, recall_at, retrieval, zero_shot
 from growclip_lite.widgets import explore
 
 predictions = Predictions(folder(out), "04")
@@ -139,18 +139,19 @@ print(
 
 # %% [markdown]
 # **Why:** mind what the ensemble helps against. "A red disc on snow" against "a green moon on grass" asks about
-# disc and snow too, and these differ from class to class. Averaging removes that, and so does a sentence in which
-# only the class's own word changes. (The project's reports use the ensemble; changing it because of these *test*
+# disc and snow too, and these differ from class to class. Averaging 16 lessens that; a sentence in which only the
+# class's own word changes removes it. (The project's reports use the ensemble; changing it because of these *test*
 # numbers would be the very mistake that the end of this notebook warns of.)
 
 # %% [markdown]
 # ## Nine tasks, and how certain they are
 #
-# In *relation* every picture brings four candidates of its own; the others have one set of classes for all. What the model
+# In *relation* every picture brings four candidates of its own; the others have one set of classes for all. What the
+# model
 # answered is right or wrong, picture by picture, and the accuracy is the mean of that.
 
 # %%
-answered = {name: lesson_04.answers(model, each) for name, each in tasks.items()}
+answered = {name: answers(model, each) for name, each in tasks.items()}
 correct = {name: answered[name].numpy() == tasks[name].labels for name in tasks}
 for name in ("shape", "relation"):
     assert abs(correct[name].mean() - zero_shot(model, tasks[name])) < 1e-6
@@ -197,7 +198,8 @@ for name, values in correct.items():
 
 # %% [markdown]
 # **Takeaway:** no task is impossible: a supervised classifier of the same kind of pictures nearly solves each
-# (read from `results/ceilings.csv`). What is missing is missing in the model. Mind what the
+# (read from `results/ceilings.csv`). What is missing is missing in the model, or in its prompts (see texture
+# with equal words, above). Mind what the
 # interval covers: other *pictures*. Another training would differ by more reasons; only seeds show that.
 
 # %% [markdown]
@@ -291,16 +293,16 @@ print("loop and package agree")
 pairs = lesson_04.test_pairs(amount(profile, 200, 1000))
 similarity = embed_images(model, pairs.images) @ embed_texts(model, pairs.captions).T
 own = torch.eye(len(pairs), dtype=torch.bool)
-ranks = {
-    "image to text": lesson_04.ranks(similarity, own).numpy(),
-    "text to image": lesson_04.ranks(similarity.T, own).numpy(),
+both = {
+    "image to text": ranks(similarity, own).numpy(),
+    "text to image": ranks(similarity.T, own).numpy(),
 }
-assert abs((ranks["image to text"] < 1).mean() - retrieval(model, pairs)["i2t_r1"]) < 1e-6
+assert abs((both["image to text"] < 1).mean() - retrieval(model, pairs)["i2t_r1"]) < 1e-6
 
 # %%
 k = np.arange(1, 11)
 figure, axes = subplots(figsize=(8, 4))
-for name, values in ranks.items():
+for name, values in both.items():
     found = values[None, :] < k[:, None]  # (K, queries)
     band = np.array([lesson_04.interval(row, seed, draws=300) for row in found]).T
     (line,) = axes.plot(k, found.mean(1), label=name)
@@ -312,7 +314,7 @@ show(
     figure,
     "Recall at K in both directions with bootstrap bands, above chance.",
 )
-for name, values in ranks.items():
+for name, values in both.items():
     low, high = lesson_04.interval(values < 1, seed)
     found = [f"R@{at} {(values < at).mean():.3f}" for at in (1, 5, 10)]
     print(f"{name}: {', '.join(found)}; R@1 from {low:.3f} to {high:.3f}")
@@ -374,8 +376,9 @@ for template in ("a {colour} circle", "a small {colour} star on grass", "{colour
     print(f"{lesson_04.accuracy_of_template(template, 200)[0]:.3f}  {template}")
 
 # %% [markdown]
-# **Takeaway:** several sentences do alike, also the one that says "no": no caption ever denied anything, so the
-# model has learned to look for the colour and to overlook the rest.
+# **Takeaway:** several sentences do alike, also the one that says "no": it stands in all ten, and so hardly changes
+# their
+# order. And no caption ever denied anything, so the model cannot know what it means.
 
 # %% [markdown]
 # ## What must not be concluded

@@ -159,9 +159,9 @@ print(f"at {first:.1f} TFLOPs, with the last step's data at {last:.1f}")
 predictions.reveal("later", "b" if last > 1.25 * first else "a" if last < 0.8 * first else "c")
 
 # %% [markdown]
-# **Why:** a small model is passed once *it has nothing left to learn*. The last step's data hold more to
-# learn: more pairs, more concepts, harder tasks (all of them differ between the panels). More data alone
-# do not make a large model good at a small budget.
+# **Why:** the larger one rises faster, and passes where the smaller one flattens or falls. That the crossing lies
+# later with the last step's data (above 8 TFLOPs) is safe; where exactly hangs on half a point of one seed. Pairs,
+# concepts and tasks all differ between the panels; which of them matters is not tested.
 
 # %% [markdown]
 # ## The compute-optimal size
@@ -220,8 +220,8 @@ show(
 )
 
 # %% [markdown]
-# **Takeaway:** a lead that shrinks while the budget grows announces a crossing. Compare the budget of the
-# crossing that we interpolated above. (One seed. Profile smoke shows
+# **Takeaway:** a lead that shrinks while the budget grows may announce a crossing; only larger budgets show it. Compare
+# the budget of the crossing that we interpolated above. (One seed. Profile smoke shows
 # the mechanics only.)
 
 # %% [markdown]
@@ -232,8 +232,12 @@ show(
 # end the right panel holds. A *fixed* size may be wrong at one end or the other. Growing means: be small
 # early, and do not throw away what the small model has learnt.
 #
-# What can that save at most? A fixed large model pays its full price from the first pair on.
-# What growing can save depends on how the iterations are shared out among the growth steps. *Equal epochs*: in proportion to the pairs
+# Below, *fixed small, medium, large* are the architectures that growing itself had in its first, second-last and last
+# step; so they differ from setting to setting, and are not the sizes above.
+#
+# What can growing save at most? A fixed large model pays its full price from the first pair on.
+# What growing can save depends on how the iterations are shared out among the growth steps. *Equal epochs*: in
+# proportion to the pairs
 # so far, so that most come late. *Equal steps*: equally many in every step. *Steps by pairs ^ 0.25*: in between.
 
 # %%
@@ -281,7 +285,8 @@ for setting in settings:
 
 # %% [markdown]
 # **Takeaway:** compare the fixed sizes at their first points, at equal FLOPs. Where the large one is behind
-# the small one there, early compute is wasted on it: that is what growing wants to avoid. Then look at
+# the small one there, early compute is wasted on it: that is what growing wants to avoid. (Growing's own first point is
+# the small network, with fewer batches.) Then look at
 # the right ends. Accuracy falls along a line where the concepts that have just come are harder than those
 # before; the score of the verdict below is on all nine tasks instead, after the last step only. (Bars: 95 %
 # bootstrap intervals over seeds; fewer than five have none.)

@@ -141,8 +141,9 @@ for member in by_loop:
 predictions.reveal("members", "a" if len(by_loop) < 16 else "b" if len(by_loop) < 48 else "c")
 
 # %% [markdown]
-# **Why:** the band between floor and budget is narrow. Its members differ in *where* they grow and not
-# in how much. That is the division of labour: the amount of data says how much, the search says where.
+# **Why:** the band between floor and budget is narrow: its members differ mostly in *where* they grow, and by less
+# than a fifth in what they cost. That is the division of labour: the amount of data says how much, the search says
+# where.
 
 # %% [markdown]
 # ## Without the loop, and the package's own
@@ -204,7 +205,8 @@ explore(
 
 # %% [markdown]
 # Let the data grow 2.5 times: with "text only" no member is left. One unit of text does not reach the floor, one of
-# each exceeds the budget. The search may then not grow text alone. Where the increase is too small for *any* growth, the base is the only member, and this
+# each exceeds the budget. The search may then not grow text alone. Where the increase is too small for *any* growth,
+# the base is the only member, and this
 # growth step trains on without growing.
 
 # %% tags=["nbval-check-output"]
@@ -316,7 +318,8 @@ show(figure, "Left: shares of draws near one ninth. Right: distances in units be
 # %% [markdown]
 # ## Containment: all of them in one
 #
-# The smallest architecture that contains every candidate within the reach is the *supernet*. Often it is no member: it costs too
+# The smallest architecture that contains every candidate within the reach is the *supernet*. Often it is no member: it
+# costs too
 # much. Every tensor of a member is a leading corner of the supernet's tensor of that name.
 
 # %% tags=["nbval-check-output"]

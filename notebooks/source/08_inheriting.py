@@ -67,8 +67,11 @@ for name, vector in wider.items():
 predictions.reveal("filling", "b")
 
 # %% [markdown]
-# **Why:** zeros pull the mean down, so every old channel looks different. The mean changes neither the mean nor the
-# length of what is left without it, and reads as zero. So the *residual stream* (what flows through
+# **Why:** zeros pull the mean down, so every old channel looks different. Channels that carry the mean leave it as it
+# was; once it is subtracted they are zero, and the length stays as it was, too. (This needs normalising to a *fixed*
+# length, as here and in 03. Ordinary LayerNorm, to length √D, would read the old channels √(5/3) = 1.29 times too
+# large.)
+# So the *residual stream* (what flows through
 # the blocks and is added to, 03; not the stream of data) can be widened without touching an old weight, whatever
 # the new columns that read it contain (the average expansion of LEMON).
 
@@ -251,7 +254,8 @@ for operator in operators.FUNCTION_PRESERVING:
 # ## All operators, right after growing
 #
 # That step was gentle. To tell the operators apart we grow every encoder by a block, and the shared one by
-# a head as well. Fresh weights are drawn anew with several seeds. Even guessing costs log B.
+# a head as well. Fresh weights are drawn anew with several seeds. A guess that spreads its probability evenly over a
+# batch of B costs log B.
 
 # %%
 target = Architecture(3, 2, 3, 2, 2, 3)
@@ -282,7 +286,7 @@ for number, losses in enumerate(after.values()):
     axes.bar(number, np.mean(losses), 0.6, color=PALETTE[0])
     axes.plot([number] * len(losses), losses, "o", color=PALETTE[6], ms=5)
 axes.axhline(before, color=PALETTE[4], ls="--", label="before growing")
-axes.axhline(math.log(len(some[0])), color="#8a8a8a", ls=":", label="even guess, log B")
+axes.axhline(math.log(len(some[0])), color="#8a8a8a", ls=":", label="uniform guess, log B")
 axes.set_xticks(range(len(after)), list(after))
 axes.set(ylabel="held-out loss", title="right after growing (dots: seeds of the fresh weights)")
 figure.legend(loc="outside right center")
@@ -293,7 +297,7 @@ show(
 
 # %% [markdown]
 # **Takeaway:** function-preserving operators start where the old model stood; repeating blocks costs
-# something at first, and a random start costs everything. A fresh model is even *worse* than an even guess:
+# something at first, and a random start costs everything. A fresh model is even *worse* than a uniform guess:
 # it is wrong with confidence. Dots on top of each other mean that fresh weights are not heard yet, or,
 # with aki, that there are none. Net2Net copies the channels of the stream as well. From 64 to 96 some count twice in
 # the normalisation, and copies get a little noise, so that it keeps this function only roughly.
@@ -309,8 +313,9 @@ explore(
 )
 
 # %% [markdown]
-# `corner` leaves white columns where new units are not used yet; its last rows are averages over channels, almost white too.
-# `lemon` and `net2net` have no white columns: the copies share the old weights.
+# `corner` leaves white columns where new units are not used yet; its last rows are averages over channels, almost
+# white too.
+# `lemon` and `net2net`, when you choose them, have no white columns: the copies share the old weights.
 
 # %% [markdown]
 # ## And after some training?
@@ -375,7 +380,7 @@ for colour, (name, losses) in zip(colours, curves.items(), strict=True):
     for axes in panels[:1] if name == "random" else panels:
         axes.plot([0, *marks], losses.mean(0), marker="o", ms=4, label=name, **style)
         axes.fill_between([0, *marks], losses.min(0), losses.max(0), color=colour, alpha=0.15, lw=0)
-for axes, title in zip(panels, ("recovery", "the same without random"), strict=True):
+for axes, title in zip(panels, ("after growing", "the same without random"), strict=True):
     axes.axhline(before, color="#222222", ls=":", lw=1.2, label="before growing")
     axes.set(xlabel="iterations after growing", ylabel="held-out loss", title=title)
 figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center")
@@ -383,12 +388,13 @@ show(figure, "Held-out loss over iterations, one line per operator; shaded is th
 
 # %% [markdown]
 # **Takeaway:** where a model starts and where it soon arrives are two questions. If the model that was *not*
-# grown goes up as well, growing is not to blame: the learning rate had been brought down at the end of the
-# step before, and now starts high again. Every saved model pays that fee.
+# grown goes up as well, growing is not the main reason. Our guess, not tested here: training begins anew, with a high
+# learning rate and fresh optimisers, and a few iterations do not bring back what the end of a schedule had.
 # (The line of corner is hidden behind that of lemon.) Where repeated blocks do well, a guess, not tested here:
 # they work from the first iteration, while silent ones must first be given a use.
 #
-# Shaded is the range of seeds. Be careful with the ranking: few iterations, one or two seeds, one growth step. The study of whole
+# Shaded is the range of seeds. Be careful with the ranking: few iterations, one or two seeds, one growth step. The
+# study of whole
 # streams (study 2, `growclip study growers`) is the place to decide. The package's default is `corner`, for a
 # reason that no curve here shows: the old model stays a corner of the new one, as the search needs (10).
 
@@ -472,7 +478,7 @@ lesson_08.check_blocks_of_stack(blocks_of_stack)
 # %% [markdown]
 # ## Recap
 #
-# 1. New channels that carry the mean of the old are invisible after normalisation.
+# 1. New channels that carry the mean of the old are invisible after normalisation to a fixed length.
 # 2. New units keep fresh inputs and get a use of zero: silent, but not dead.
 # 3. Net2Net copies and shares; equal twins stay equal, so noise or unequal parts are needed.
 # 4. Depth: silent blocks keep the function, repeated blocks do not.

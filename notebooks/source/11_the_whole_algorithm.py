@@ -3,7 +3,8 @@
 #
 # **You will learn** how inheriting, search, training and evaluation follow each other in a growth
 # step, by writing the algorithm from the package's parts; what happens to the loss at the moment of
-# growing; where the time goes. **Read before:** 02, 07, 08, 10. **Takes** 35 minutes to work through, {measured}. **Of the paper:** all of it, put
+# growing; where the time goes. **Read before:** 02, 07, 08, 10. **Takes** 35 minutes to work through, {measured}. **Of
+# the paper:** all of it, put
 # together. The abstract names the parts; a table below says what is stated and what is our reading.
 
 # %% tags=["parameters"]
@@ -165,7 +166,8 @@ for member in found.ranking:
 # %% [markdown]
 # The winner need not have the lowest loss: members within 2 % of it count as tied, and the most *even*
 # of these is taken, then the cheapest. The search gets 3 % of the step's iterations: in this short run so
-# few that, where all losses are within 2 %, evenness and then cost decide, and the loss nothing. (5) The slice keeps the search's training and is trained on.
+# few that, where all losses are within 2 %, evenness and then cost decide, and the loss nothing. (5) The slice keeps
+# the search's training and is trained on.
 
 # %%
 searched = lesson_11.held_out_loss(model, batches)
@@ -264,7 +266,8 @@ show(lesson_11.draw_jumps(played, by_seed), alt)
 # %% [markdown]
 # **Takeaway:** the jump has three parts: what the new pairs change, what inheriting changes (the new
 # words), and what the search's brief training adds. Growing itself, more blocks and heads, changes nothing at that
-# moment. What fresh embeddings do is luck: see the dots.
+# moment. What fresh embeddings do is luck: see the dots, one per seed, and where
+# among them our own bar ends.
 #
 # ## Is it what the package does?
 #
@@ -301,7 +304,8 @@ predictions.reveal("killed", "a" if same else "b" if gap < 0.02 else "c")
 
 # %% [markdown]
 # **Why:** all randomness of a step follows from the seed and the step's number, not from what ran before.
-# So a step depends on nothing but the seed, the pairs so far and the model that it inherits from. Within a step, weights and optimiser
+# So a step depends on nothing but the seed, the pairs so far and the model that it inherits from. Within a step,
+# weights and optimiser
 # states are saved every few seconds.
 #
 # ## Where the seconds go
@@ -336,7 +340,8 @@ for name, seconds in total.items():
 # | training | not told | CLIP's loss; Muon for the matrices of stem and blocks, AdamW for the rest; iterations by a power of the pairs |
 #
 # **Muon** (Jordan et al. 2024) replaces the averaged gradient of a matrix by the nearest matrix whose directions all
-# have the same strength, so that weak directions move as far as strong ones. Vectors, tables and projections keep AdamW.
+# have the same strength, so that weak directions move as far as strong ones. Vectors, tables and projections keep
+# AdamW.
 #
 # The results are ours too. The studies compare growing with the best architecture of fixed size; the
 # runs in `results/growth.csv` say so far:

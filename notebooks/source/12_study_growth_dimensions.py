@@ -181,7 +181,7 @@ print("p < 0.05 after Holm:", ", ".join(map(lesson_12.words, kept)) or "none of 
 
 # %% [markdown]
 # **Why** the two lines differ: an interval from five seeds is too narrow, and it does not know how many
-# others were looked at. A verdict asks for both.
+# others were looked at. A verdict asks for both. (Nor are they seven confirmations: all share the base of their seed.)
 
 # %% [markdown]
 # ## Gain per added FLOP
@@ -269,8 +269,9 @@ print(f"{starred} of {len(cells)} cells have a star")
 
 # %% [markdown]
 # **Takeaway:** this table asks dozens of questions at once. Even if no dimension did anything, several cells
-# would have a star, for these intervals are not corrected. A pattern (a whole row, a whole column) means
-# more than a cell. Look at single ones, seed by seed:
+# would have a star, for these intervals are not corrected. Nor are cells independent: a column subtracts the same five
+# bases, a row is the same five trainings, so that a whole column of stars may come from unlucky bases. Look at single
+# ones, seed by seed:
 
 # %%
 explore(
@@ -283,7 +284,8 @@ explore(
 # %% [markdown]
 # ## The verdict
 #
-# The abstract only says that growth in different dimensions was explored (C4). We ask: does a dimension *alone* beat growing in balance, and
+# The abstract only says that growth in different dimensions was explored (C4). We ask: does a dimension *alone* beat
+# growing in balance, and
 # does balanced growth beat none? p-values are corrected over all lines below: another family than that of
 # the Holm cell above, so the same raw p gives another corrected one.
 #

@@ -121,12 +121,14 @@ predictions.reveal("damaged", "b" if "the tensor" in told else "a" if "without" 
 
 # %% [markdown]
 # **Why:** a loader that prints a warning and goes on gives a model that works a little worse, and nobody
-# knows why. Strict loading turns a silent loss of accuracy into a sentence: what is wrong and, where there is one, the remedy.
+# knows why. Strict loading turns a silent loss of accuracy into a sentence: what is wrong and, where there is one, the
+# remedy.
 
 # %% [markdown]
 # ## Classify pictures
 #
-# A *nomut* is one of 500 invented creatures of this world, each with a look and a name. Labels become sentences, sentences become classes (04). The cosines, times the learned factor, go
+# A *nomut* is one of 500 invented creatures of this world, each with a look and a name. Labels become sentences,
+# sentences become classes (04). The cosines, times the learned factor, go
 # through a softmax: shares that sum to 1.
 
 # %%
@@ -295,6 +297,7 @@ axes.set_title(f"{kept:.0%} of the variance")
 axes.legend(title="background", loc="center left", bbox_to_anchor=(1, 0.5))
 show(figure, "Pictures on a map of two components, where the six backgrounds are mixed.")
 half = len(flat) // 2
+print(f"chance: {task.chance:.2f}")
 for what, x in (("2 components", flat.numpy()), ("64 numbers", features.numpy())):
     linear, _ = lesson_14.probes(x[:half], task.labels[:half], x[half:], task.labels[half:])
     print(f"a linear probe on {what}: {linear:.2f}")

@@ -20,6 +20,11 @@ def _by_cost_alone(costs, losses):
     return front
 
 
+def _always_two_percent(scores, tolerance):
+    best = min(s.loss for s in scores)
+    return min((s for s in scores if s.loss <= best * 1.02), key=lambda s: (unevenness(s.architecture), s.flops))
+
+
 WRONG = {
     "check_corner": [
         lambda weight, shape: weight[: shape[0]] if shape else weight,
@@ -39,6 +44,7 @@ WRONG = {
         lambda costs, losses: sorted(range(len(costs)), key=lambda i: losses[i])[: len(costs) // 2],
     ],
     "check_choose": [
+        _always_two_percent,
         lambda scores, tolerance: min(scores, key=lambda s: s.loss),
         lambda scores, tolerance: min(scores, key=lambda s: unevenness(s.architecture)),
         lambda scores, tolerance: min(
