@@ -19,9 +19,10 @@ import onnxruntime
 import torch
 
 from growclip_lite import GrowCLIP, grow, load_stream
-from growclip_lite.bench.timing import in_turns, machine
+from growclip_lite.bench.timing import in_turns
 from growclip_lite.card import write_card
 from growclip_lite.checkpoint import save_model
+from growclip_lite.devices import machine
 from growclip_lite.export import SIDES, Encoder, example, export_onnx
 from growclip_lite.profiles import get_profile
 from growclip_lite.studies.table import provenance

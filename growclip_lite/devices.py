@@ -7,6 +7,7 @@ import platform
 import tempfile
 import time
 from functools import cache
+from pathlib import Path
 
 import torch
 
@@ -15,6 +16,18 @@ from growclip_lite.files import cache_folder
 
 def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def machine() -> str:
+    """Processor, cores that may be used, and threads of torch."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        name = lines[0].partition(":")[2].strip() if lines else name
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    device = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return f"{name}, {cores} cores, {torch.get_num_threads()} threads{device}"
 
 
 def seconds_of_product(dtype: torch.dtype, device: str) -> float:

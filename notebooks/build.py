@@ -29,7 +29,6 @@ import papermill
 from nbformat import NotebookNode
 from tqdm.auto import tqdm
 
-from growclip_lite.bench.timing import machine
 from growclip_lite.studies.table import RESULTS, provenance, rows_of, write_table
 
 HERE = Path(__file__).resolve().parent
@@ -177,7 +176,7 @@ def build(name: str, parameters: dict[str, object], measure: bool) -> None:
 
 def note(name: str, took: dict[str, float], parameters: dict[str, object]) -> None:
     """Puts the notebook's row in place of an earlier one."""
-    about = provenance() | {"cores": os.cpu_count(), "machine": machine()}
+    about = provenance() | {"cores": os.cpu_count()}
     rows = pd.concat([rows_of(MEASURED, {}), pd.DataFrame([{"notebook": name, **took, **parameters, **about}])])
     write_table(MEASURED, rows.drop_duplicates("notebook", keep="last").sort_values("notebook"))
 

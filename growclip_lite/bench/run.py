@@ -19,10 +19,9 @@ from growclip_lite.bench.rivals import check_installed
 from growclip_lite.bench.search_quality import search_quality
 from growclip_lite.bench.throughput import Setting, throughput
 from growclip_lite.bench.time_to_accuracy import compare
-from growclip_lite.bench.timing import machine
 from growclip_lite.bench.tricks import tricks
 from growclip_lite.data.scene_stream import load_scenes
-from growclip_lite.devices import default_device, fast_dtype
+from growclip_lite.devices import default_device, fast_dtype, machine
 from growclip_lite.errors import InputError
 from growclip_lite.grow import Run
 from growclip_lite.profiles import Profile
@@ -85,7 +84,7 @@ class Bench:
         """Puts `rows` in place of those of the same machine and profile."""
         others = [read_table(self.path)] if self.path.exists() else []
         others = [table[~(table[list(self.key)] == pd.Series(self.key)).all(axis=1)] for table in others]
-        write_table(self.path, pd.concat([*others, rows.assign(**self.key, **self.about)]))
+        write_table(self.path, pd.concat([*others, rows.assign(**(self.key | self.about))]))
 
 
 def bench_throughput(b: Bench) -> None:

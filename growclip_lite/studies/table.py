@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from growclip_lite.devices import machine
 from growclip_lite.files import write_atomically
 from growclip_lite.report import versions
 
@@ -36,9 +37,9 @@ def commit() -> str:
 
 
 def provenance(precision: torch.dtype | None = None) -> dict[str, str]:
-    """Commit and versions of a row, and the precision where a job has one."""
+    """Commit, versions and machine of a row, and the precision where a job has one."""
     about = ", ".join(f"{name} {version}" for name, version in versions(precision).items())
-    return {"commit": commit(), "versions": about}
+    return {"commit": commit(), "versions": about, "machine": machine()}
 
 
 def flat(scores: dict) -> dict[str, float]:
