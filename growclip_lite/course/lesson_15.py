@@ -178,14 +178,18 @@ def draw_throughput(seconds: pd.DataFrame, shipped: pd.DataFrame) -> Figure:
     left.set(ylabel="speed / speed on one thread", title="measured here, just now")
     left.set(ylim=(0, 1.25 * max(left.get_ylim()[1], 1)))
     left.legend(loc="upper left", ncols=len(threads))
-    shown = shipped.iloc[::-1].reset_index(drop=True)
-    bars = np.stack([shown["ratio"] - shown["low"], shown["high"] - shown["ratio"]])
-    colours = [PALETTE[2] if has_gpu(machine) else PALETTE[0] for machine in shown["machine"]]
-    right.barh(range(len(shown)), shown["ratio"], xerr=bars, color=colours, capsize=3)
+    contenders, machines = (list(shipped[name].unique()) for name in ("contender", "machine"))
+    for number, machine in enumerate(machines):
+        part = shipped[shipped["machine"] == machine].set_index("contender").reindex(contenders)
+        bars = np.stack([part["ratio"] - part["low"], part["high"] - part["ratio"]])
+        y = np.arange(len(part)) + 0.8 * (number + 0.5) / len(machines) - 0.4
+        right.barh(y, part["ratio"], 0.7 / len(machines), xerr=bars, capsize=2, label=machine.partition(",")[0])
     right.axvline(1, color=GREY, ls=":")
-    right.set_yticks(range(len(shown)), shown["contender"], fontsize=9)
-    gpu = "green: GPU" if any(map(has_gpu, shown["machine"])) else "GPU: not measured"
-    right.set(xlabel="speed / ours on the same machine", title=f"results/bench_throughput.csv\n({gpu})")
+    right.set_yticks(range(len(contenders)), contenders, fontsize=9)
+    right.invert_yaxis()
+    right.legend(fontsize=8, loc="lower right")
+    gpu = "" if any(map(has_gpu, machines)) else "\n(GPU: not measured)"
+    right.set(xlabel="speed / ours on the same machine", title=f"results/bench_throughput.csv{gpu}")
     return figure
 
 

@@ -29,7 +29,12 @@ def grown(run: Run) -> dict:
     flops = [entry["train_flops"] + entry["search"]["flops"] for entry in steps]
     searched = sum(entry["search"]["flops"] for entry in steps)
     trained = [run.train_config(entry["step"]).iterations for entry in steps]
-    return row_of(model, plan, scores, flops) | {"search_flops": searched, "steps_iterations": listed(trained)}
+    seconds = {
+        f"steps_{phase}_seconds": listed(entry["phases"].get(phase, 0.0) for entry in steps)
+        for phase in ("search", "train")
+    }
+    row = {"search_flops": searched, "steps_iterations": listed(trained)} | seconds
+    return row_of(model, plan, scores, flops) | row
 
 
 def along(
