@@ -27,12 +27,12 @@ def embed_images(model: GrowCLIP, images: np.ndarray) -> Tensor:
 
 @torch.inference_mode()
 def embed_texts(model: GrowCLIP, texts: Sequence[str]) -> Tensor:
-    """M texts -> (M, E) on the CPU. A text that occurs several times is encoded once, without the padding that all of
-    them end with: for prompts, that is half of the time or more."""
+    """M texts -> (M, E) on the CPU. A text that occurs several times is encoded once."""
     device = model.logit_scale.device
     unique = {text: i for i, text in enumerate(dict.fromkeys(texts))}
     tokens = model.tokenize(list(unique))
-    tokens = tokens[:, : max(1, int((tokens != PAD).any(0).sum()))]
+    if isinstance(model, GrowCLIP):  # prompts are short: less than half the time; others may need the whole context
+        tokens = tokens[:, : int((tokens != PAD).any(0).sum())]
     features = torch.cat([model.encode_text(chunk.to(device)).float().cpu() for chunk in tokens.split(BATCH)])
     return features[[unique[text] for text in texts]]
 

@@ -183,9 +183,8 @@ def select(scores: list[Score], tolerance: float = TOLERANCE) -> Score:
     """Among the members within `tolerance` of the lowest loss (relative) the most even one, then the cheapest.
 
     Our reading of a tie: two complete trainings of one and the same member end that far apart (how far
-    two searches do was not measured). Without it the loss after so brief a training often picks what
-    learns fastest, text width, step after step. That even growth is the best guess otherwise is the
-    finding of EfficientNet (Tan and Le, ICML 2019).
+    two searches do was not measured). That even growth is the best guess otherwise is the finding of
+    EfficientNet (Tan and Le, ICML 2019).
     """
     best = min(s.loss for s in scores)
     ties = [s for s in scores if s.loss <= best * (1 + tolerance)]

@@ -58,7 +58,8 @@ class TrainConfig:
 class TrainingSet:
     """The union of several parts of a stream, tokenised, ready to be drawn from in batches.
 
-    Kept in memory are some 70 bytes a pair: its tokens, and a number that equal captions share.
+    Kept in memory are a pair's tokens, a number that equal captions share, and whether the caption tells sides: in all
+    some 70 bytes a pair were measured (results/bench_cost.csv).
     """
 
     def __init__(
@@ -139,7 +140,7 @@ def batch_order(count: int, batch_size: int, seed: Sequence[int], start: int = 0
 def make_optimizers(model: GrowCLIP, config: TrainConfig) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the stem and of the transformer blocks, AdamW for the rest (Jordan et al. 2024).
 
-    Fused, AdamW is one kernel for all weights on a GPU; on a CPU that gains nothing (README, table of speed).
+    Fused, AdamW is one kernel for all weights on a GPU; on a CPU that gains nothing (results/README.md).
     """
     matrices, rest = [], []
     for name, weight in model.named_parameters():

@@ -6,6 +6,7 @@ from itertools import product
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny import perturbed_model
 
 from growclip_lite import operators
 from growclip_lite.architecture import HEAD_SIZE, Architecture, ModelConfig, tensor_shapes
@@ -25,14 +26,8 @@ BASES = {
 DIMENSIONS = tuple(BASES["no shared"].to_dict())
 
 
-def trained(architecture: Architecture, config: ModelConfig = CONFIG):
-    """A model without a single special weight: also what starts silent is perturbed."""
-    model = new_model(architecture, config, seed=0)
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight += 0.08 * torch.randn(weight.shape, generator=generator)
-    return model
+def trained(architecture: Architecture, config: ModelConfig = CONFIG) -> GrowCLIP:
+    return perturbed_model(architecture, config)
 
 
 def pairs(config: ModelConfig = CONFIG, count: int = 8, padded: bool = True):

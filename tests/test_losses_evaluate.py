@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from growclip_lite.evaluate import (
     zero_shot_all,
 )  # fmt: skip
 from growclip_lite.losses import contrastive_loss, distillation, relation_distillation
+from growclip_lite.model import PAD, GrowCLIP
 
 ONE = torch.tensor(1.0)
 
@@ -199,6 +201,20 @@ def test_a_text_is_encoded_once():
     features = embed_texts(COLOURS, ["red", "blue", "red", "red"])
     assert COLOURS.encoded == ["red", "blue"]
     assert torch.equal(features, torch.tensor([[1.0, 0], [0, 1], [1, 0], [1, 0]]))
+
+
+def test_padding_that_all_texts_end_with_is_left_out(monkeypatch):
+    """Of our own model only: others may add a position to every token that the context has room for."""
+    model, texts, lengths = tiny_model(), ["red", "a red"], []
+    whole = model.encode_text(model.tokenize(texts))
+    encode = GrowCLIP.encode_text
+    monkeypatch.setattr(GrowCLIP, "encode_text", lambda self, x: lengths.append(x.shape[1]) or encode(self, x))
+    assert torch.allclose(embed_texts(model, texts), whole, atol=1e-6)
+    longest = int((model.tokenize(texts) != PAD).sum(1).max())
+    wrapped = SimpleNamespace(tokenize=model.tokenize, encode_text=model.encode_text, logit_scale=model.logit_scale)
+    assert torch.allclose(embed_texts(wrapped, texts), whole, atol=1e-6)
+    assert embed_texts(model, [""]).isfinite().all()
+    assert lengths == [longest, model.config.context_length, 1] and longest < model.config.context_length
 
 
 def test_large_sets_are_embedded_in_order():

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny import perturbed_model
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -35,13 +36,7 @@ each_patch = pytest.mark.parametrize("patch_size", PATCH_SIZES)
 
 
 def perturbed(architecture: Architecture, config: ModelConfig = CONFIG) -> GrowCLIP:
-    """Like a trained model: nothing is zero any more."""
-    model = new_model(architecture, config, seed=0)
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight += 0.08 * torch.randn(weight.shape, generator=generator)
-    return model
+    return perturbed_model(architecture, config)
 
 
 def pairs(config: ModelConfig = CONFIG, count: int = 3) -> tuple[torch.Tensor, torch.Tensor]:

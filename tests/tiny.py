@@ -79,6 +79,16 @@ def tiny_tokenizer() -> Tokenizer:
     return Tokenizer.train(tiny_pairs(32, THINGS[:1], 0)[0].captions)
 
 
+def perturbed_model(architecture: Architecture, config: ModelConfig) -> GrowCLIP:
+    """Like a trained model: nothing is zero any more."""
+    model = new_model(architecture, config, seed=0)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight += 0.08 * torch.randn(weight.shape, generator=generator)
+    return model
+
+
 def tiny_model(architecture: Architecture | None = None, seed: int = 0, **changes) -> GrowCLIP:
     """A model without a single special weight: also what starts silent is perturbed."""
     tokenizer = tiny_tokenizer()

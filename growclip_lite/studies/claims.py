@@ -44,8 +44,7 @@ OWN_WAY = "plain inheriting"  # among the growers, how GrowCLIP's own runs inher
 @dataclass(frozen=True)
 class Finding:
     """One comparison: on which claim and data, what minus what, what was held equal, how large it was, which command
-    measures it, and whether it is one of the claim's main comparisons. Units are points of accuracy where nothing else
-    is said."""
+    measures it, whether it is one of the claim's main comparisons, and whether it is in points of accuracy."""
 
     claim: str
     data: str
@@ -54,6 +53,7 @@ class Finding:
     found: Difference
     command: str
     headline: bool = False
+    in_points: bool = True
 
 
 def read(folder: Path, study: str, **key: object) -> pd.DataFrame:
@@ -225,16 +225,15 @@ def on_search(folder: Path) -> Iterator[Finding]:
             part = others[others["rule"] == rule]
             yield Finding("C2", where, f"choice - {rule} member", equal, paired(chosen, part, ZERO_SHOT), again)
         losses = paired(means, chosen, "loss_after")
-        yield Finding(
-            "C2", where, "held-out loss of other members at random - of the choice, x 100", equal, losses, again
-        )
+        what = "held-out loss of other members at random - of the choice, x 100"
+        yield Finding("C2", where, what, equal, losses, again, in_points=False)
         taus = [
             kendalltau(part["search_loss"], part["loss_after"]).statistic
             for _, part in search_against_training(here).groupby("seed")
             if len(part) > 1
         ]
         what = "Kendall's tau of the search's losses with those after training, members trained, x 100"
-        yield Finding("C2", where, what, equal, difference(100 * np.array(taus)), again)
+        yield Finding("C2", where, what, equal, difference(100 * np.array(taus)), again, in_points=False)
     searches = rows[rows["part"] == "choice"]
     if len(searches):
         yield from on_hard_streams(searches, again)
@@ -246,14 +245,14 @@ def on_hard_streams(searches: pd.DataFrame, again: str) -> Iterator[Finding]:
     searches = text_leads(searches)
     text, image = (searches[searches["data"] == f"hard-{side}"] for side in ("text", "image"))
     lead = "text lead (text's minus image's share of the added FLOPs"
-    # Tenths, so that the figure of all main comparisons has room for differences of a few points, too.
-    for column, what, factor in (
-        ("text_lead", f"{lead}, tenths) of the choice", 10),
-        ("lowest", f"{lead}, tenths) of the lowest loss", 10),
-        ("every", f"Kendall's tau of the {lead}) with low loss, all members, x 100", 100),
+    for column, what in (
+        ("text_lead", f"{lead}, percent) of the choice"),
+        ("lowest", f"{lead}, percent) of the lowest loss"),
+        ("every", f"Kendall's tau of the {lead}) with low loss, all members, x 100"),
     ):
-        what, found = f"{what}: hard on text - hard on image", paired(text, image, column, factor)
-        yield Finding("C2", "hard streams", what, "everything else", found, again, headline=column == "text_lead")
+        what, found = f"{what}: hard on text - hard on image", paired(text, image, column)
+        headline = column == "text_lead"
+        yield Finding("C2", "hard streams", what, "everything else", found, again, headline, in_points=False)
 
 
 def on_sharing(folder: Path) -> Iterator[Finding]:
@@ -269,7 +268,7 @@ def on_sharing(folder: Path) -> Iterator[Finding]:
             what, found = f"best shared depth ({depths}) - none, {NAMES[column]}", paired(its, none, column)
             yield Finding("C3", where, what, held, found, again, headline=equal == "flops")
         what = f"modality gap without sharing - with the best shared depth ({depths}), x 100"
-        yield Finding("C3", where, what, held, paired(none, its, "modality_gap"), again)
+        yield Finding("C3", where, what, held, paired(none, its, "modality_gap"), again, in_points=False)
 
 
 def on_dimensions(folder: Path) -> Iterator[Finding]:

@@ -393,17 +393,14 @@ for f, _, told in judged(results):
         print(f"   held equal: {f.equal}")
 
 # %% [markdown]
-# **Takeaway:** after long training 0.9 and 1 cannot be told apart, and small momenta are behind. After brief
-# training there is little to inherit, and no momentum is ahead of m = 0. Does long training before growing hold the
-# larger network back (the local-minimum dilemma)? Runs that trained longer end higher from m = 0.6 on, but they have
-# had
-# more training in all. Among the long-trained ones alone, keeping everything ends ahead of a fresh start, and blending
-# in fresh weights gains nothing beyond doubt: no dilemma shows here. Nothing was lost on earlier concepts: the new
-# pairs bring
-# old ones again, and accuracy on them rose (negative values). Over a whole stream PIM is not told apart from plain
-# inheriting; what is supported is inheriting at all, over fresh weights or over the last step's FLOPs from scratch.
-# (With
-# *all* FLOPs, from scratch is not behind with any verdict, and on CIFAR-10 ahead: 13.)
+# **Takeaway:** after long training 0.9 and 1 cannot be told apart, and small momenta are behind. After brief training
+# no momentum is ahead of m = 0 beyond doubt. Does long training before growing hold the larger network back (the
+# local-minimum dilemma)? Runs that trained longer end higher from m = 0.6 on, but they have had more training in all.
+# Among the long-trained ones alone, keeping everything ends ahead of a fresh start, and blending in fresh weights gains
+# nothing beyond doubt: no dilemma shows here. Nothing was lost on earlier concepts: the new pairs bring old ones again,
+# and accuracy on them rose (negative values). Over a whole stream PIM is not told apart from plain inheriting; what is
+# supported is inheriting at all, over fresh weights or over the last step's FLOPs from scratch. (With *all* FLOPs, from
+# scratch is not behind with any verdict, and on CIFAR-10 ahead: 13.)
 #
 # Before the studies, single settings were tried on validation data. Their starts, budgets and costs differ, so
 # that these rows warn, but do not prove anything:

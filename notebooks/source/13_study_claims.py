@@ -233,9 +233,9 @@ alt = (
     "Differences with 95 % intervals of the main comparisons, claim by claim, coloured by verdict."
 )
 main = [one for one in found if one[0].headline]
-show(lesson_13.draw_forest([one for one in main if "tenths" not in one[0].what]), alt)
+show(lesson_13.draw_forest([one for one in main if one[0].in_points]), alt)
 for f, _, judgement in main:
-    if "tenths" in f.what:
+    if not f.in_points:
         print(f"not in points, so not drawn: {f.what}: {f.found}, {judgement}")
 told = [told for _, _, told in found]
 counted = ", ".join(f"{told.count(name)} {name}" for name in claims.VERDICTS)
@@ -329,10 +329,10 @@ else:
         print(f"{method:18} {kind:8} learns {new:.2f}, forgets {lost:.2f}, ends at {end:.2f}")
 
 # %% [markdown]
-# **Takeaway:** read both axes. Who has learnt little can forget little: weight averaging, low on both. LwF
-# and MulKI learn most of the new, in the mean of the steps, and give up more than 50 points of accuracy on the old.
-# Fine-tuning forgets less than they do, for it has learnt less; in the end LwF, ZSCL and MulKI know twice as much, and
-# replay, which forgets next to nothing, knows most; it needs the old pairs for it.
+# **Takeaway:** read both axes. Who has learnt little can forget little: weight averaging, low on both. LwF and MulKI
+# learn most of the new, in the mean of the steps, and give up more than 50 points of accuracy on the old. Fine-tuning
+# forgets less than they do, and has learnt less; in the end LwF, ZSCL and MulKI know twice as much, and replay, which
+# forgets next to nothing, knows most; it needs the old pairs for it.
 
 # %% [markdown]
 # ## Measure it yourself
