@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -64,11 +65,9 @@ def growth_table(report: dict) -> str:
 
 def run_evaluate(args: argparse.Namespace) -> None:
     from growclip_lite import GrowCLIP, evaluate
-    from growclip_lite.data.load import load_tests
 
     model = GrowCLIP.from_pretrained(args.checkpoint)
-    stream = load_tests(args.data, args.profile, args.seed)
-    check_image_size(model, stream)
+    stream = tests_for(model, args)
     scores = evaluate(model, stream)
     if args.json:
         print(json.dumps(scores))
@@ -81,12 +80,20 @@ def run_evaluate(args: argparse.Namespace) -> None:
         print(f"{name:<14} {value:.3f}  (of {len(stream.retrieval):,})")
 
 
-def check_image_size(model, stream) -> None:
+def tests_for(model, args: argparse.Namespace):
+    """The test data for a checkpoint. Where nothing else is asked for, with profile and seed of the run that it comes
+    from, if that was on the same data: with another seed, pictures that it was trained on may be drawn for testing."""
+    from growclip_lite.data.load import load_tests
+
+    own = model.about if model.about.get("data") == Path(args.data).resolve().name else {}
+    seed = own.get("seed", 0) if args.seed is None else args.seed
+    stream = load_tests(args.data, args.profile or own.get("profile", "laptop"), seed)
     if model.config.image_size != stream.image_size:
         raise InputError(
             f"The checkpoint takes {model.config.image_size}-pixel pictures, but the profile makes "
             f"{stream.image_size}-pixel ones; give the profile that it was trained with."
         )
+    return stream
 
 
 def run_classify(args: argparse.Namespace) -> None:
@@ -96,8 +103,8 @@ def run_classify(args: argparse.Namespace) -> None:
     from growclip_lite.data.pictures import read_picture
     from growclip_lite.evaluate import embed_labels, shares
 
-    labels = [label.strip() for label in args.labels.split(",") if label.strip()]
-    if len(set(labels)) < 2:
+    labels = list(dict.fromkeys(label.strip() for label in args.labels.split(",") if label.strip()))
+    if len(labels) < 2:
         raise InputError(f"--labels {args.labels!r} names fewer than two different labels; separate them by commas.")
     model = GrowCLIP.from_pretrained(args.checkpoint)
     classes = embed_labels(model, labels)
@@ -115,12 +122,11 @@ def run_find(args: argparse.Namespace) -> None:
     from PIL import Image
 
     from growclip_lite import GrowCLIP
-    from growclip_lite.data.load import load_tests
     from growclip_lite.evaluate import embed_images, embed_texts
+    from growclip_lite.files import write_atomically
 
     model = GrowCLIP.from_pretrained(args.checkpoint)
-    stream = load_tests(args.data, args.profile, args.seed)
-    check_image_size(model, stream)
+    stream = tests_for(model, args)
     pairs = stream.retrieval
     similarity = (embed_images(model, pairs.images) @ embed_texts(model, [args.text]).T)[:, 0]
     best = similarity.argsort(descending=True)[: args.top].tolist()
@@ -128,8 +134,9 @@ def run_find(args: argparse.Namespace) -> None:
         print(f"{rank:>2}. {similarity[index]:.3f}  {pairs.captions[index]}")
     if args.save:
         sheet = Image.fromarray(pairs.images[best].transpose(2, 0, 3, 1).reshape(stream.image_size, -1, 3))
+        sheet = sheet.resize((sheet.width * 4, sheet.height * 4), Image.Resampling.NEAREST)
         try:
-            sheet.resize((sheet.width * 4, sheet.height * 4), Image.Resampling.NEAREST).save(args.save)
+            write_atomically(Path(args.save), sheet.save)
         except ValueError as error:
             raise InputError(f"--save {args.save} is no name of a picture ({error}); let it end in .png.") from error
         print(f"Wrote {args.save}.")
@@ -210,14 +217,18 @@ class Parser(argparse.ArgumentParser):
 
 
 def at_least_one(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{value} is less than 1")
+    if not text.strip().isdecimal() or (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return value
 
 
 def power(text: str) -> float:
-    if not 0 <= (value := float(text)) <= 4:
-        raise argparse.ArgumentTypeError(f"{value} is not between 0 and 4")
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 4:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 4")
     return float(f"{value:.6g}")  # as tables keep it: rows are found again by it
 
 
@@ -236,6 +247,11 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--data", default="scenes", help=SOURCES)
         command.add_argument("--profile", default="laptop", help=PROFILES)
         command.add_argument("--seed", type=int, default=0)
+
+    def add_tests(command: argparse.ArgumentParser) -> None:
+        command.add_argument("--data", default="scenes", help=SOURCES)
+        command.add_argument("--profile", help=f"{PROFILES}; default: the checkpoint's own")
+        command.add_argument("--seed", type=int, help="that pictures are split by; default: the checkpoint's own")
 
     def add_iterations(command: argparse.ArgumentParser) -> None:
         command.add_argument(
@@ -266,7 +282,7 @@ def parser() -> argparse.ArgumentParser:
     command = add(
         "evaluate", run_evaluate, "Zero-shot accuracy and retrieval of a checkpoint on test data.", "checkpoint"
     )
-    add_data(command)
+    add_tests(command)
     command.add_argument("--json", action="store_true", help="print JSON")
 
     command = add("classify", run_classify, "Classify pictures among labels of your choice.", "checkpoint")
@@ -275,7 +291,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--top", type=at_least_one, default=3, help="labels to print per picture")
 
     command = add("find", run_find, "Find the test pictures that fit a text best.", "checkpoint", "text")
-    add_data(command)
+    add_tests(command)
     command.add_argument("--top", type=at_least_one, default=5, help="pictures to find")
     command.add_argument("--save", help="also write the pictures, side by side, to this file")
 
@@ -318,6 +334,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0, 2 for bad input (one sentence on stderr), 130 when interrupted."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # where the terminal has no such character
     try:
         args = parser().parse_args(arguments)
         args.run(args)

@@ -81,6 +81,8 @@ def load_model(folder: str | Path) -> GrowCLIP:
     """A model from a checkpoint folder. Raises `InputError` where anything is missing or does not fit."""
     folder = Path(folder)
     path = folder / "config.json"
+    if not path.exists() and (folder / "report.json").exists():
+        raise InputError(f"{folder} is a whole run; give the checkpoint of a growth step, such as {folder / 'step_1'}.")
     config = read_json(path)
     check_schema(config, path)
     if set(config) != FIELDS:
@@ -116,6 +118,8 @@ def check_tensors(tensors: dict[str, Tensor], expected: dict[str, tuple[int, ...
                 f"{path}: the tensor {name} is {tuple(tensors[name].shape)} {tensors[name].dtype}, "
                 f"but {expected[name]} torch.float32 is needed."
             )
+        if not tensors[name].isfinite().all():
+            raise InputError(f"{path}: the tensor {name} holds values that are no numbers; please train again.")
 
 
 def save_training(path: Path, model: GrowCLIP, state: TrainingState, about: dict) -> None:

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 REQUIRED = {
     "data": str, "data_digest": str, "profile": str, "seed": int, "settings": dict, "versions": dict, "steps": list,
 }  # fmt: skip
+# Of a growth step.
+ENTRY = {
+    "step", "samples_total", "architecture", "parameters", "train_flops", "search", "zero_shot", "zero_shot_mean",
+    "retrieval", "known_concepts", "seconds", "phases",
+}  # fmt: skip
 
 
 def versions(precision: torch.dtype | None = None) -> dict[str, str]:
@@ -38,12 +43,16 @@ def versions(precision: torch.dtype | None = None) -> dict[str, str]:
 
 
 def data_digest(stream: Stream) -> str:
-    """A short name of the training captions in their order: two folders may have the same name."""
+    """A short name of the content: two folders may have the same name. It tells captions in their order, the answers of
+    the tasks, and up to some 200 pictures of every part, for all of them may be many gigabytes."""
     digest = hashlib.sha256()
-    for part in stream.train:
+    for part in (*stream.train, *stream.validation, stream.retrieval):
         digest.update(f"{len(part)} pairs\n".encode())
         for caption in part.captions:
             digest.update(json.dumps(caption).encode())
+        digest.update(part.images[:: max(len(part) // 100, 1)].tobytes())
+    for task in (*stream.tasks, *stream.validation_tasks):
+        digest.update(f"{task.name}\n".encode() + task.labels.tobytes())
     return digest.hexdigest()[:16]
 
 
@@ -55,8 +64,10 @@ def read_report(path: Path) -> dict:
         raise InputError(f"{path} lacks {', '.join(missing)}; please restore it or run again.")
     if wrong := sorted(name for name, kind in REQUIRED.items() if not isinstance(report[name], kind)):
         raise InputError(f"{path} does not give {', '.join(wrong)} in its form; please restore it or run again.")
-    if "precision" not in report["versions"]:
+    if report["versions"].get("precision") not in ("float32", "bfloat16"):
         raise InputError(f"{path} does not tell the precision of its run; please restore it or run again.")
+    if not all(isinstance(entry, dict) and entry.keys() >= ENTRY for entry in report["steps"]):
+        raise InputError(f"{path} does not tell all of its growth steps; please restore it or run again.")
     return report
 
 
@@ -102,14 +113,26 @@ def start_report(run: Run, resume: bool) -> dict:
         report |= old
     for leftover in run.out.glob(".*-*"):  # of a write that was killed
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-    if not resumed:
+    if resumed:
+        metrics_before(run.out / "metrics.jsonl", len(report["steps"]) + 1)  # a damaged file is told before training
+    else:
         write_json(path, report)
     return report
 
 
+def metrics_before(path: Path, step: int) -> list[str]:
+    """The lines of earlier growth steps; none where there is no file. Raises `InputError` where it is damaged."""
+    if not path.exists():
+        return []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [line for line in lines if json.loads(line)["step"] < step]
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path} is damaged ({error}); please restore or delete it.") from error
+
+
 def write_metrics(path: Path, step: int, records: list[dict]) -> None:
     """Replaces the lines of this growth step, so that repeating a step after a crash leaves no line twice."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    lines = [line for line in lines if json.loads(line)["step"] < step]
+    lines = metrics_before(path, step)
     lines += [json.dumps({"step": step} | record) for record in records]
     write_atomically(path, lambda partial: partial.write_text("\n".join(lines) + "\n", encoding="utf-8"))

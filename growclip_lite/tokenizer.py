@@ -86,6 +86,9 @@ class Tokenizer:
     def load(cls, path: Path) -> Tokenizer:
         """Raises `InputError` where the file is missing or is not a tokenizer."""
         try:
-            return cls(Backend.from_str(path.read_text(encoding="utf-8")))
+            tokenizer = cls(Backend.from_str(path.read_text(encoding="utf-8")))
         except Exception as error:  # the library raises bare Exception for a malformed file
             raise InputError(f"{path} is not a readable tokenizer file ({error}); please restore it.") from error
+        if max(tokenizer.backend.get_vocab().values(), default=-1) + 1 != tokenizer.vocab_size:
+            raise InputError(f"{path} does not number its tokens from 0 on without gaps; please restore it.")
+        return tokenizer

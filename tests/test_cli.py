@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from safetensors.torch import load_file, save_file
 from tiny import COLOURS, THINGS, files_of, tiny_pairs, tiny_profile
 
@@ -27,11 +27,11 @@ from growclip_lite import GrowCLIP, evaluate, load_stream, profiles
 from growclip_lite.__main__ import main
 from growclip_lite.card import DATA
 from growclip_lite.checkpoint import SCHEMA
-from growclip_lite.data import emoji
+from growclip_lite.data import emoji, load
 from growclip_lite.data.load import BUILT_IN
 from growclip_lite.evaluate import embed_images, embed_texts
 from growclip_lite.profiles import get_profile
-from growclip_lite.studies import momentum
+from growclip_lite.studies import jobs, momentum
 from growclip_lite.studies.jobs import Grid
 from growclip_lite.studies.run import expected_seconds, job_count
 from growclip_lite.studies.table import RESULTS, read_table
@@ -352,6 +352,13 @@ class Bench:
 
         return self.finished(change, "--resume")
 
+    def negatives(self) -> list[str]:
+        """A finished run is to be resumed on a folder with the same captions, but other pictures."""
+        folder = shutil.copytree(self.folder, self.path / "other" / self.folder.name)
+        for path in folder.glob("*.png"):
+            ImageOps.invert(Image.open(path)).save(path)
+        return self.finished(lambda out: None, "--resume", data=folder)
+
     def unfinished(self, state: bytes) -> list[str]:
         """A run whose second step is to be resumed from `state`."""
 
@@ -431,6 +438,15 @@ class Bench:
 
 def set_in(part: str, name: str, value: object) -> Callable[[Bench], list[str]]:
     return lambda bench: bench.config(lambda config: config[part].update({name: value}))
+
+
+def renumber(path: Path, token: str, number: int) -> None:
+    """Gives a token of a tokenizer another id."""
+    words = json.loads(path.read_text())
+    words["model"]["vocab"][token] = number
+    for added in words["added_tokens"]:
+        added["id"] = number if added["content"] == token else added["id"]
+    path.write_text(json.dumps(words))
 
 
 def state_of_schema(schema: int) -> bytes:
@@ -557,6 +573,16 @@ CASES = [
         "There is no",
     ),
     Case("full disk at the report", lambda b: b.full_disk("report"), "No space left on device"),
+    Case("report of a step without facts", lambda b: b.report(steps=[{}]), "does not tell all of its growth steps"),
+    Case(
+        "report of an unknown precision", lambda b: b.report(versions={"precision": "half"}), "the precision of its run"
+    ),
+    Case(
+        "metrics damaged",
+        lambda b: b.finished(lambda out: (out / "metrics.jsonl").write_text("{"), "--resume"),
+        "metrics.jsonl is damaged",
+    ),
+    Case("resume on other pictures", Bench.negatives, "another content of the data"),
     Case("full disk at the state", lambda b: b.full_disk("training"), "No space left on device", ("report.json",)),
     Case(
         "full disk at the checkpoint",
@@ -616,6 +642,12 @@ CASES = [
         lambda b: b.checkpoint(lambda f: os.truncate(f / "model.safetensors", 3000)),
         "model.safetensors is damaged",
     ),
+    Case(
+        "weights are no numbers",
+        lambda b: b.tensors(lambda t: t["text.token"].fill_(float("nan"))),
+        "the tensor text.token holds values that are no numbers",
+    ),
+    Case("a run, not a checkpoint", lambda b: ["classify", str(b.run), "x.png", "--labels", "a,b"], "such as"),
     Case("tensor missing", lambda b: b.tensors(lambda t: t.pop("text.token")), "lacks the tensor text.token"),
     Case("tensor unknown", lambda b: b.tensors(lambda t: t.update(extra=torch.zeros(1))), "unknown tensor extra"),
     Case("tensor of another shape", set_in("model", "embed_dim", 32), "the tensor image_projection is (16, 32)"),
@@ -635,6 +667,11 @@ CASES = [
         lambda b: b.write("tokenizer.json", Tokenizer.train(["some other words"]).to_json().encode()),
         "the files belong to different checkpoints",
     ),
+    Case(
+        "tokenizer with a gap",
+        lambda b: b.checkpoint(lambda f: renumber(f / "tokenizer.json", "[START]", 1_000_000)),
+        "does not number its tokens from 0 on without gaps",
+    ),
     # using a checkpoint
     Case("missing picture", lambda b: b.classify(), "cannot be read as a picture: No such file or directory"),
     Case("no picture", lambda b: b.classify(b"hello"), "not a picture in a known format"),
@@ -644,11 +681,17 @@ CASES = [
     Case("one label", lambda b: b.classify(b"", "cat"), "names fewer than two different labels"),
     Case("same label twice", lambda b: b.classify(b"", "cat, cat,"), "names fewer than two different labels"),
     Case("no label", lambda b: b.classify(b"", " , "), "separate them by commas"),
-    Case("top 0", lambda b: b.classify(b"", "a,b", "--top", "0"), "argument --top: 0 is less than 1"),
-    Case("find top -1", lambda b: b.find("--top=-1"), "argument --top: -1 is less than 1"),
+    Case(
+        "top 0",
+        lambda b: b.classify(b"", "a,b", "--top", "0"),
+        "argument --top: '0' is not a whole number of at least 1",
+    ),
+    Case("find top -1", lambda b: b.find("--top=-1"), "argument --top: '-1' is not a whole number of at least 1"),
     Case("find other pictures", lambda b: b.find(profile="laptop"), "give the profile that it was trained with"),
     Case("find saves no picture", lambda b: b.find("--save", str(b.path / "found.xyz")), "let it end in .png"),
-    Case("find saves nowhere", lambda b: b.find("--save", str(b.path / "none" / "a.png")), "No such file or directory"),
+    Case(
+        "find saves into a file", lambda b: b.find("--save", str(b.good_checkpoint / "config.json" / "a.png")), "exists"
+    ),
     Case(
         "evaluate other pictures",
         lambda b: ["evaluate", str(b.good_checkpoint), "--data", str(b.folder), "--json"],
@@ -689,6 +732,45 @@ def test_bad_input_costs_one_sentence_and_nothing_else(
     assert before.items() <= after.items() and (files_of(folder), files_of(checkpoint)) == others
 
 
+def test_tests_are_those_of_the_checkpoints_own_run(folder: Path, tmp_path: Path, monkeypatch, capsys):
+    """With another seed, pictures that it was trained on would be among them."""
+    monkeypatch.setitem(profiles.PROFILES, "smoke", tiny_profile(iterations=2, growth_steps=1))
+    grow_module.grow(load_stream(str(folder), "smoke", 5), "smoke", tmp_path / "run", seed=5)
+    reported = json.loads((tmp_path / "run" / "report.json").read_text())["steps"][-1]
+    asked = []
+    original = load.load_tests
+    monkeypatch.setattr(load, "load_tests", lambda *source: asked.append(source) or original(*source))
+    command = ["evaluate", str(tmp_path / "run" / "step_1"), "--data", str(folder), "--json"]
+    capsys.readouterr()
+    assert main(command) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert all(scores[name] == reported[name] for name in ("zero_shot", "retrieval"))
+    assert main([*command, "--seed", "0", "--profile", "smoke"]) == 0
+    assert asked == [(str(folder), "smoke", 5), (str(folder), "smoke", 0)]
+
+
+def test_a_terminal_without_the_characters_is_written_to(checkpoint: Path, tmp_path: Path):
+    picture = picture_file(tmp_path / "é.png", "red")
+    command = [sys.executable, "-m", "growclip_lite", "classify", str(checkpoint), str(picture), "--labels", "a,b"]
+    done = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0 and b"?.png: " in done.stdout
+
+
+def test_a_table_that_is_none_is_told(tmp_path: Path, capsys):
+    for content in (b"", b"a,b\n1,2,3\n4\n1,2,3,4\n", b"a\n\xff\xfe"):
+        (tmp_path / "growth.csv").write_bytes(content)
+        assert main(["claims", "--results", str(tmp_path)]) == 2
+        assert "growth.csv is no table" in capsys.readouterr().err
+
+
+def test_a_study_that_cannot_write_does_not_train(tmp_path: Path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(jobs, "perform", lambda *job: pytest.fail("trained"))
+    command = ["study", "sharing", "--profile", "smoke", "--seeds", "1", "--workers", "1"]
+    assert main([*command, "--results", str(tmp_path / "file")]) == 2
+    assert "cannot read or write" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["training", "model", "report"])
 def test_a_run_goes_on_once_there_is_space_again(
     name: str, tmp_path: Path, folder: Path, finished_run: Path, monkeypatch
@@ -708,4 +790,4 @@ def test_the_amount_of_training_can_be_set(folder: Path, tmp_path: Path, capsys:
     report = json.loads((out / "report.json").read_text())
     assert report["settings"]["iterations"] == 4
     assert main(["grow", "--data", str(folder), "--iterations", "0", "--out", str(tmp_path / "other")]) == 2
-    assert "less than 1" in capsys.readouterr().err and not (tmp_path / "other").exists()
+    assert "at least 1" in capsys.readouterr().err and not (tmp_path / "other").exists()

@@ -289,10 +289,29 @@ def test_a_few_broken_pictures_are_skipped_and_listed(tmp_path: Path):
 
 
 def test_large_files_are_read_too(tmp_path: Path):
-    large = Image.effect_noise((300, 300), 100)
-    pictures = {f"pictures/{i}.png": encoded(large) for i in range(39)} | {"pictures/39.png": b"broken"}
+    large = {f"pictures/{i}.png": encoded(Image.effect_noise((300, 300), 100)) for i in range(39)}
+    pictures = large | {"pictures/39.png": b"broken"}
     stream = load_folder(make_folder(tmp_path / "mine", in_one_step(), pictures), SIZE, 1, seed=0)
     assert len(stream.train[0]) == 31 and stream.skipped[0].startswith("pictures/39.png: ")
+
+
+def test_copies_of_a_picture_are_drawn_into_one_split(tmp_path: Path):
+    copies = {f"pictures/{i}.png": encoded(noise(i // 2)) for i in range(80)}
+    stream = load_folder(make_folder(tmp_path / "mine", in_one_step(80), copies), SIZE, 1, seed=0)
+    parts = (stream.train[0], stream.validation[0], stream.retrieval)
+    train, validation, test = ({picture.tobytes() for picture in part.images} for part in parts)
+    assert [len(train), len(validation), len(test)] == [32, 4, 4] and not train & validation and not train & test
+    told = in_one_step(80, split=lambda i: ("train", "val", "test", "train")[i % 4])
+    stream = load_folder(make_folder(tmp_path / "told", told, copies), SIZE, 1, seed=0)
+    assert len(stream.train[0]) == 40  # who names the splits gets them
+
+
+def test_a_name_that_no_file_can_have_is_skipped(tmp_path: Path):
+    folder = make_folder(tmp_path / "mine", in_one_step())
+    with (folder / "captions.csv").open("a") as file:
+        file.write(f"{'a' * 300}.png,a long name,1\n")
+    stream = load_folder(folder, SIZE, 1, seed=0)
+    assert len(stream.train[0]) == 32 and len(stream.skipped) == 1 and "too long" in stream.skipped[0]
 
 
 def one_picture_in_two_splits(i: int) -> str:
@@ -333,6 +352,8 @@ def one_picture_in_two_splits(i: int) -> str:
         pytest.param(make_rows(40), "2 training pairs in the first growth step", id="too few pairs per step"),
         pytest.param(in_one_step(20), "2 validation pairs, .* at least 4", id="too few to validate"),
         pytest.param(in_one_step(split="test"), "0 training pairs", id="only test"),
+        pytest.param(make_rows(step="9" * 5000), "steps must be 1, 2, 3", id="step of many digits"),
+        pytest.param(make_rows(**{"a" * 140_000: "1"}), "has no header line", id="huge header"),
     ],
 )
 def test_bad_tables_are_refused_in_one_sentence(tmp_path: Path, rows: list[dict[str, str]], message: str):
@@ -343,8 +364,8 @@ def test_bad_tables_are_refused_in_one_sentence(tmp_path: Path, rows: list[dict[
         table.writeheader()
         table.writerows(rows)
     (folder / "pictures").mkdir()
-    for image in ("1.png", *(f"pictures/{i}.png" for i in range(len(rows)))):
-        (folder / image).write_bytes(encoded(noise(0)))
+    for number, image in enumerate(("1.png", *(f"pictures/{i}.png" for i in range(len(rows))))):
+        (folder / image).write_bytes(encoded(noise(number)))
     with pytest.raises(InputError, match=message) as error:
         load_folder(folder, SIZE, 5, seed=0)
     assert "\n" not in str(error.value)

@@ -10,6 +10,7 @@ growth steps, retrieval set and zero-shot task.
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 import re
 import warnings
@@ -70,6 +71,11 @@ def load_folder(folder: Path, image_size: int, growth_steps: int, seed: int) -> 
     images = list(dict.fromkeys(record.image for record in records))
     pictures, broken = _read_pictures(folder, images, image_size)
     check_broken(broken, len(images), str(folder))
+    if not any(record.split for record in records):  # copies of a picture must not be drawn into two splits
+        first: dict[bytes, str] = {}
+        for record in records:
+            if record.image in pictures:
+                record.image = first.setdefault(hashlib.sha256(pictures[record.image]).digest(), record.image)
     return make_stream(folder.resolve().name, records, pictures, skipped + broken, growth_steps, seed)
 
 
@@ -92,7 +98,10 @@ def read_captions(folder: Path) -> tuple[list[Record], list[str]]:
         raise InputError(f"{path} cannot be read ({reason}); put captions with commas in double quotes.") from error
     table.columns = table.columns.str.strip().str.lower()
     with path.open(encoding="utf-8-sig", newline="") as file:  # to pandas a second "image" has another name
-        names = Counter(name.strip().lower() for name in next(csv.reader(file)))
+        try:
+            names = Counter(name.strip().lower() for name in next(csv.reader(file)))
+        except csv.Error as error:
+            raise InputError(f"{path} has no header line ({error}); it must be 'image,caption'.") from error
     if doubled := [name for name in names if names[name] > 1]:
         raise InputError(f"{path} has the column {' and '.join(doubled)} more than once; please rename all but one.")
     missing = [name for name in ("image", "caption") if name not in table]
@@ -132,7 +141,7 @@ def _read_pictures(folder: Path, images: list[str], size: int) -> tuple[dict[str
 
     # Threads pay where decoding, which PIL does outside Python's lock, outweighs opening; not for thumbnails.
     sample = [folder / image for image in images[:100]]
-    sizes = [path.stat().st_size for path in sample if path.is_file()]
+    sizes = [path.stat().st_size for path in sample if os.path.isfile(path)]  # unlike Path.is_file, never raises
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         run = pool.map if sum(sizes) > SMALL_FILE * len(sizes) else map
         results = list(tqdm(run(read, images), "reading pictures", len(images), disable=None))
@@ -198,7 +207,7 @@ def _read_steps(records: list[Record]) -> bool:
         return False
     for record in records:
         # Spreadsheets like to turn 1 into 1.0.
-        match = re.fullmatch(r"0*([1-9][0-9]*)(\.0*)?", record.step)
+        match = re.fullmatch(r"0*([1-9][0-9]{0,8})(\.0*)?", record.step)
         if not match:
             raise InputError(f"{record.where} has the step {record.step!r}; steps must be 1, 2, 3, ...")
         record.growth_step = int(match[1])

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from growclip_lite.devices import machine
+from growclip_lite.errors import InputError
 from growclip_lite.files import write_atomically
 from growclip_lite.report import versions
 
@@ -50,8 +51,11 @@ def flat(scores: dict) -> dict[str, float]:
 
 def read_table(path: Path) -> pd.DataFrame:
     """A table as it was written. A commit is a word, also where it happens to be all digits, or like 12e4567; so is the
-    name of a folder of data."""
-    return pd.read_csv(path, dtype={"commit": str, "data": str})
+    name of a folder of data. Raises `InputError` for a file that is no table."""
+    try:
+        return pd.read_csv(path, dtype={"commit": str, "data": str})
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no table ({error}); please restore or remove it.") from error
 
 
 def rows_of(path: Path, key: dict) -> pd.DataFrame:
