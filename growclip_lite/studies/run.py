@@ -102,7 +102,7 @@ REPRODUCE = (
     ("growth", Grid("scenes", HALF, 5)), ("momentum", Grid("scenes", HALF, 5)),
     ("dimensions", Grid("scenes", HALF, 5)), ("sharing", Grid("scenes", STUDY, 5)),
     ("choice", Grid("scenes", HALF, 10)),
-    ("growth", Grid("emoji", HALF, 5, short=True)), ("growers", Grid("emoji", HALF, 5, short=True)),
+    ("growth", Grid("emoji", HALF, 10, short=True)), ("growers", Grid("emoji", HALF, 10, short=True)),
     ("continual", Grid("emoji", HALF, 5)),  # in scenes new pairs show old concepts, too: there is little to forget
     ("growth", Grid(CIFAR, HALF, 5, short=True)), ("growers", Grid(CIFAR, HALF, 5, short=True)),
     ("growth", Grid("scenes", LAPTOP, 5, short=True)),
