@@ -400,7 +400,7 @@ for f, _, told in judged(results):
 # nothing beyond doubt: no dilemma shows here. Nothing was lost on earlier concepts: the new pairs bring old ones again,
 # and accuracy on them rose (negative values). Over a whole stream PIM is not told apart from plain inheriting; what is
 # supported is inheriting at all, over fresh weights or over the last step's FLOPs from scratch. (With *all* FLOPs, from
-# scratch is not behind with any verdict, and on CIFAR-10 ahead: 13.)
+# scratch is not behind with any verdict, and on emoji and CIFAR-10 ahead: 13.)
 #
 # Before the studies, single settings were tried on validation data. Their starts, budgets and costs differ, so
 # that these rows warn, but do not prove anything:
