@@ -81,13 +81,14 @@ def run_evaluate(args: argparse.Namespace) -> None:
 
 
 def tests_for(model, args: argparse.Namespace):
-    """The test data for a checkpoint. Where nothing else is asked for, with profile and seed of the run that it comes
-    from, if that was on the same data: with another seed, pictures that it was trained on may be drawn for testing."""
+    """The test data for a checkpoint. Where nothing else is asked for, with the profile of the run that it comes from,
+    and with its seed, if that was on these data: with another one, pictures that it was trained on may be drawn."""
     from growclip_lite.data.load import load_tests
 
-    own = model.about if model.about.get("data") == Path(args.data).resolve().name else {}
-    seed = own.get("seed", 0) if args.seed is None else args.seed
-    stream = load_tests(args.data, args.profile or own.get("profile", "laptop"), seed)
+    about = model.about
+    own_seed = about.get("seed", 0) if about.get("data") == Path(args.data).resolve().name else 0
+    profile = args.profile or str(about.get("profile", "laptop"))
+    stream = load_tests(args.data, profile, own_seed if args.seed is None else args.seed)
     if model.config.image_size != stream.image_size:
         raise InputError(
             f"The checkpoint takes {model.config.image_size}-pixel pictures, but the profile makes "
@@ -251,7 +252,7 @@ def parser() -> argparse.ArgumentParser:
     def add_tests(command: argparse.ArgumentParser) -> None:
         command.add_argument("--data", default="scenes", help=SOURCES)
         command.add_argument("--profile", help=f"{PROFILES}; default: the checkpoint's own")
-        command.add_argument("--seed", type=int, help="that pictures are split by; default: the checkpoint's own")
+        command.add_argument("--seed", type=int, help="splits pictures; default: the checkpoint's, if of these data")
 
     def add_iterations(command: argparse.ArgumentParser) -> None:
         command.add_argument(

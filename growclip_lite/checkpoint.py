@@ -81,7 +81,7 @@ def load_model(folder: str | Path) -> GrowCLIP:
     """A model from a checkpoint folder. Raises `InputError` where anything is missing or does not fit."""
     folder = Path(folder)
     path = folder / "config.json"
-    if not path.exists() and (folder / "report.json").exists():
+    if not path.exists() and (folder / "step_1" / "config.json").exists():
         raise InputError(f"{folder} is a whole run; give the checkpoint of a growth step, such as {folder / 'step_1'}.")
     config = read_json(path)
     check_schema(config, path)
@@ -119,7 +119,7 @@ def check_tensors(tensors: dict[str, Tensor], expected: dict[str, tuple[int, ...
                 f"but {expected[name]} torch.float32 is needed."
             )
         if not tensors[name].isfinite().all():
-            raise InputError(f"{path}: the tensor {name} holds values that are no numbers; please train again.")
+            raise InputError(f"{path}: the tensor {name} holds values that are no numbers; please restore it.")
 
 
 def save_training(path: Path, model: GrowCLIP, state: TrainingState, about: dict) -> None:

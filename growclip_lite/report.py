@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from growclip_lite.checkpoint import SCHEMA, check_schema
+from growclip_lite.data.load import BUILT_IN
 from growclip_lite.data.stream import Stream
 from growclip_lite.errors import InputError
 from growclip_lite.files import read_json, write_atomically, write_json
@@ -43,16 +44,17 @@ def versions(precision: torch.dtype | None = None) -> dict[str, str]:
 
 
 def data_digest(stream: Stream) -> str:
-    """A short name of the content: two folders may have the same name. It tells captions in their order, the answers of
-    the tasks, and up to some 200 pictures of every part, for all of them may be many gigabytes."""
-    digest = hashlib.sha256()
-    for part in (*stream.train, *stream.validation, stream.retrieval):
+    """A short name of the content, for two folders may have the same name: training captions in their order. Of user
+    data also what is held out, the tasks, and up to some 200 pictures of every part."""
+    digest, own = hashlib.sha256(), stream.name not in BUILT_IN
+    for part in (*stream.train, *([*stream.validation, stream.retrieval] if own else [])):
         digest.update(f"{len(part)} pairs\n".encode())
         for caption in part.captions:
             digest.update(json.dumps(caption).encode())
-        digest.update(part.images[:: max(len(part) // 100, 1)].tobytes())
-    for task in (*stream.tasks, *stream.validation_tasks):
-        digest.update(f"{task.name}\n".encode() + task.labels.tobytes())
+        if own:
+            digest.update(part.images[:: max(len(part) // 100, 1)].tobytes())
+    for task in (*stream.tasks, *stream.validation_tasks) if own else ():
+        digest.update(json.dumps(task.prompts).encode() + task.labels.tobytes())
     return digest.hexdigest()[:16]
 
 

@@ -14,6 +14,7 @@ import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -647,6 +648,11 @@ CASES = [
         lambda b: b.tensors(lambda t: t["text.token"].fill_(float("nan"))),
         "the tensor text.token holds values that are no numbers",
     ),
+    Case(
+        "profile of a checkpoint is no name",
+        lambda b: ["evaluate", *b.config(lambda c: c["about"].update(profile=["x"]))[1:2], "--data", str(b.folder)],
+        "There is no profile",
+    ),
     Case("a run, not a checkpoint", lambda b: ["classify", str(b.run), "x.png", "--labels", "a,b"], "such as"),
     Case("tensor missing", lambda b: b.tensors(lambda t: t.pop("text.token")), "lacks the tensor text.token"),
     Case("tensor unknown", lambda b: b.tensors(lambda t: t.update(extra=torch.zeros(1))), "unknown tensor extra"),
@@ -694,7 +700,7 @@ CASES = [
     ),
     Case(
         "evaluate other pictures",
-        lambda b: ["evaluate", str(b.good_checkpoint), "--data", str(b.folder), "--json"],
+        lambda b: ["evaluate", str(b.good_checkpoint), "--data", str(b.folder), "--profile", "laptop"],
         "The checkpoint takes 8-pixel pictures",
     ),
 ]
@@ -769,6 +775,10 @@ def test_a_study_that_cannot_write_does_not_train(tmp_path: Path, monkeypatch, c
     command = ["study", "sharing", "--profile", "smoke", "--seeds", "1", "--workers", "1"]
     assert main([*command, "--results", str(tmp_path / "file")]) == 2
     assert "cannot read or write" in capsys.readouterr().err
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr(jobs.tempfile, "TemporaryFile", Mock(side_effect=full))
+    assert main([*command, "--results", str(tmp_path / "full")]) == 2
+    assert "No space left on device" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["training", "model", "report"])

@@ -304,6 +304,12 @@ def test_copies_of_a_picture_are_drawn_into_one_split(tmp_path: Path):
     told = in_one_step(80, split=lambda i: ("train", "val", "test", "train")[i % 4])
     stream = load_folder(make_folder(tmp_path / "told", told, copies), SIZE, 1, seed=0)
     assert len(stream.train[0]) == 40  # who names the splits gets them
+    told = in_one_step(80, split=lambda i: "test" if i < 8 else "")
+    stream = load_folder(make_folder(tmp_path / "test told", told, copies), SIZE, 1, seed=0)
+    train, validation = (
+        {picture.tobytes() for picture in part.images} for part in (stream.train[0], stream.validation[0])
+    )
+    assert [len(train), len(validation)] == [32, 4] and not train & validation
 
 
 def test_a_name_that_no_file_can_have_is_skipped(tmp_path: Path):

@@ -183,11 +183,13 @@ def draw_throughput(seconds: pd.DataFrame, shipped: pd.DataFrame) -> Figure:
         part = shipped[shipped["machine"] == machine].set_index("contender").reindex(contenders)
         bars = np.stack([part["ratio"] - part["low"], part["high"] - part["ratio"]])
         y = np.arange(len(part)) + 0.8 * (number + 0.5) / len(machines) - 0.4
-        right.barh(y, part["ratio"], 0.7 / len(machines), xerr=bars, capsize=2, label=machine.partition(",")[0])
+        words = machine.split(", ")  # processor, cores, threads, and a GPU where there is one
+        label = f"{words[0]}, {words[-1]}" if has_gpu(machine) else words[0]
+        right.barh(y, part["ratio"], 0.7 / len(machines), xerr=bars, capsize=2, label=label)
     right.axvline(1, color=GREY, ls=":")
     right.set_yticks(range(len(contenders)), contenders, fontsize=9)
     right.invert_yaxis()
-    right.legend(fontsize=8, loc="lower right")
+    right.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2)
     gpu = "" if any(map(has_gpu, machines)) else "\n(GPU: not measured)"
     right.set(xlabel="speed / ours on the same machine", title=f"results/bench_throughput.csv{gpu}")
     return figure

@@ -71,11 +71,6 @@ def load_folder(folder: Path, image_size: int, growth_steps: int, seed: int) -> 
     images = list(dict.fromkeys(record.image for record in records))
     pictures, broken = _read_pictures(folder, images, image_size)
     check_broken(broken, len(images), str(folder))
-    if not any(record.split for record in records):  # copies of a picture must not be drawn into two splits
-        first: dict[bytes, str] = {}
-        for record in records:
-            if record.image in pictures:
-                record.image = first.setdefault(hashlib.sha256(pictures[record.image]).digest(), record.image)
     return make_stream(folder.resolve().name, records, pictures, skipped + broken, growth_steps, seed)
 
 
@@ -168,7 +163,7 @@ def make_stream(
     records = list(unique.values())
     rng = np.random.default_rng(seed)
     has_steps = _read_steps(records)
-    _assign_splits(records, rng)
+    _assign_splits(records, pictures, rng)
     train, validation, test = ([record for record in records if record.split == split] for split in SPLITS)
     if has_steps:
         growth_steps = _check_steps(train, validation)
@@ -224,10 +219,11 @@ def _check_steps(train: list[Record], validation: list[Record]) -> int:
     return last
 
 
-def _assign_splits(records: list[Record], rng: np.random.Generator) -> None:
+def _assign_splits(records: list[Record], pictures: dict[str, np.ndarray], rng: np.random.Generator) -> None:
     """Gives every record a split, the same to all records of a picture. Raises `InputError`.
 
-    What names no split is for training, but a held-out split that nobody names is drawn from the training pictures.
+    What names no split is for training, but a held-out split that nobody names is drawn from the training pictures,
+    together with their copies under other names.
     """
     named: dict[str, str] = {}
     for record in records:
@@ -243,8 +239,12 @@ def _assign_splits(records: list[Record], rng: np.random.Generator) -> None:
         if held_out not in named.values():
             candidates = [image for image, split in splits.items() if split == "train"]
             share = HELD_OUT_SHARE * len(splits) / max(len(candidates), 1)
-            for index in hold_out(len(candidates), share, least=0, rng=rng)[1]:
-                splits[candidates[index]] = held_out
+            copies: dict[bytes, list[str]] = {}
+            for image in candidates:
+                copies.setdefault(hashlib.sha256(pictures[image]).digest(), []).append(image)
+            same = list(copies.values())
+            for index in hold_out(len(same), share, least=0, rng=rng)[1]:
+                splits |= dict.fromkeys(same[index], held_out)
     for record in records:
         record.split = splits[record.image]
 

@@ -112,9 +112,9 @@ def run_jobs(path: Path, jobs: Sequence[Job], workers: int, title: str) -> None:
     for job in jobs:
         if not done(path, job.key):
             missing.setdefault(job.content, []).append(job)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=path.parent):
-        pass  # where nothing can be written, the first job would be lost
+    if missing:  # where nothing can be written, the first job would be lost
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
     os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is imported: no bars in the processes to be started
     found = Parallel(n_jobs=workers, return_as="generator_unordered")(
         delayed(perform)(*twins) for twins in missing.values()
