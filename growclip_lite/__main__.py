@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from growclip_lite.arguments import Parser, at_least_one, power
 from growclip_lite.errors import InputError
 
 PROFILES = "smoke (seconds, for tests), study and online (for many seeds), laptop (minutes on two cores), gpu (one GPU)"
@@ -210,29 +210,6 @@ def run_bench(args: argparse.Namespace) -> None:
     print(run_bench(args.parts, get_profile(args.profile), extent, Path(args.results)))
 
 
-class Parser(argparse.ArgumentParser):
-    """Tells wrong usage like all other bad input, in one sentence."""
-
-    def error(self, message: str) -> None:
-        raise InputError(f"{message}; see `{self.prog} --help`.")
-
-
-def at_least_one(text: str) -> int:
-    if not text.strip().isdecimal() or (value := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return value
-
-
-def power(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= 4:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 4")
-    return float(f"{value:.6g}")  # as tables keep it: rows are found again by it
-
-
 def parser() -> argparse.ArgumentParser:
     main_parser = Parser(prog="growclip", description="Grow a CLIP on data that grow, and use it.")
     commands = main_parser.add_subparsers(dest="command", required=True)
@@ -244,14 +221,13 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument(argument)
         return command
 
-    def add_data(command: argparse.ArgumentParser) -> None:
+    def add_data(command: argparse.ArgumentParser, profile: str | None) -> None:
         command.add_argument("--data", default="scenes", help=SOURCES)
-        command.add_argument("--profile", default="laptop", help=PROFILES)
-        command.add_argument("--seed", type=int, default=0)
+        own = "" if profile else "; default: the checkpoint's own"
+        command.add_argument("--profile", default=profile, help=PROFILES + own)
 
     def add_tests(command: argparse.ArgumentParser) -> None:
-        command.add_argument("--data", default="scenes", help=SOURCES)
-        command.add_argument("--profile", help=f"{PROFILES}; default: the checkpoint's own")
+        add_data(command, None)
         command.add_argument("--seed", type=int, help="splits pictures; default: the checkpoint's, if of these data")
 
     def add_iterations(command: argparse.ArgumentParser) -> None:
@@ -273,7 +249,8 @@ def parser() -> argparse.ArgumentParser:
         )
 
     command = add("grow", run_grow, "Grow a model over the growth steps of a stream.")
-    add_data(command)
+    add_data(command, "laptop")
+    command.add_argument("--seed", type=int, default=0)
     command.add_argument("--out", required=True, help="folder for the report, the figure and the checkpoints")
     add_iterations(command)
     command.add_argument(
@@ -308,8 +285,7 @@ def parser() -> argparse.ArgumentParser:
     add("export", run_export, "Write both encoders of a checkpoint as ONNX files.", "checkpoint", "folder")
 
     command = add("study", run_study, "Run a study over seeds, one row per job; rows that are there are kept.", "name")
-    command.add_argument("--data", default="scenes", help=SOURCES)
-    command.add_argument("--profile", default="study", help=PROFILES)
+    add_data(command, "study")
     command.add_argument("--seeds", type=at_least_one, default=5)
     add_iterations(command)
     command.add_argument(

@@ -17,6 +17,7 @@ import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from itertools import count
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -235,13 +236,14 @@ def _assign_splits(records: list[Record], pictures: dict[str, np.ndarray], rng: 
                 "a picture must be in one split only."
             )
     splits = {record.image: named.get(record.image, "train") for record in records}
+    content = cache(lambda image: hashlib.sha256(pictures[image]).digest())
     for held_out in ("val", "test"):
         if held_out not in named.values():
             candidates = [image for image, split in splits.items() if split == "train"]
             share = HELD_OUT_SHARE * len(splits) / max(len(candidates), 1)
             copies: dict[bytes, list[str]] = {}
             for image in candidates:
-                copies.setdefault(hashlib.sha256(pictures[image]).digest(), []).append(image)
+                copies.setdefault(content(image), []).append(image)
             same = list(copies.values())
             for index in hold_out(len(same), share, least=0, rng=rng)[1]:
                 splits |= dict.fromkeys(same[index], held_out)
