@@ -9,6 +9,7 @@ The animation needs the run that scenes-laptop comes from, in runs/checkpoints.
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +22,17 @@ from growclip_lite.data.emoji import KINDS
 from growclip_lite.data.load import load_tests
 from growclip_lite.data.stream import Pairs, Stream
 from growclip_lite.evaluate import classify, embed_images, embed_texts
-from growclip_lite.plots import COLOURS, GREY, draw_architecture, levels
+from growclip_lite.plots import COLOURS, GREY, PALETTE, draw_architecture, levels
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results"
-# Labels to choose from. The pictures are spread evenly over the test pictures, whatever the model says.
+# Labels to choose from. The pictures are spread evenly over the test pictures, whatever the model says. Scenes are
+# named as in the captions of the pictures shown ("rhombus", not "diamond"): an answer is right if the caption has it.
 LABELS = {
     "scenes": [
         "green heart",
         "red triangle",
-        "orange diamond",
+        "orange rhombus",
         "red arrow",
         "blue star",
         "yellow circle",
@@ -44,14 +46,18 @@ EXAMPLE = 51  # a big pink cross on sand
 QUERIES = ("a big yellow circle on grass", "a blue star at night", "two things in the snow")
 
 
-def test_pictures(stream: Stream) -> np.ndarray:
-    """`SHOWN` pictures of the stream's last task, or of the retrieval pairs where there are nine tasks."""
-    images = stream.retrieval.images if len(stream.tasks) > 2 else stream.tasks[-1].images
-    return images[np.linspace(0, len(images) - 1, SHOWN).astype(int)]
+def test_pictures(stream: Stream, labels: list[str]) -> tuple[np.ndarray, list[str]]:
+    """`SHOWN` pictures of the stream's last task with their labels, or of the retrieval pairs with their captions where
+    there are nine tasks."""
+    task, pairs = stream.tasks[-1], stream.retrieval
+    images = pairs.images if len(stream.tasks) > 2 else task.images
+    chosen = np.linspace(0, len(images) - 1, SHOWN).astype(int)
+    truths = pairs.captions if len(stream.tasks) > 2 else [labels[label] for label in task.labels]
+    return images[chosen], [truths[i] for i in chosen]
 
 
 def draw_zero_shot(streams: dict[str, Stream], path: Path) -> None:
-    """A row per checkpoint: test pictures with the model's three largest shares below."""
+    """A row per checkpoint: test pictures, what they show, and the model's three largest probabilities below."""
     figure, panels = plt.subplots(
         2 * len(LABELS),
         SHOWN,
@@ -61,13 +67,16 @@ def draw_zero_shot(streams: dict[str, Stream], path: Path) -> None:
     )
     for row, (name, labels) in enumerate(LABELS.items()):
         model = GrowCLIP.from_pretrained(HERE / f"{name}-laptop")
-        images = test_pictures(streams[name])
-        for column, (image, share) in enumerate(zip(images, classify(model, images, labels).numpy(), strict=True)):
+        images, truths = test_pictures(streams[name], labels)
+        found = classify(model, images, labels).numpy()
+        for column, (image, truth, chances) in enumerate(zip(images, truths, found, strict=True)):
             picture, bars = panels[2 * row, column], panels[2 * row + 1, column]
             picture.imshow(image.transpose(1, 2, 0), interpolation="nearest")
-            picture.set_axis_off()
-            best = np.argsort(-share)[:TOP]
-            bars.barh([labels[i] for i in best], share[best], color=[COLOURS["image"], GREY, GREY])
+            picture.set(xticks=[], yticks=[])
+            picture.set_xlabel(textwrap.fill(truth, 22), fontsize=8)
+            best = np.argsort(-chances)[:TOP]
+            right = labels[best[0]] in truth
+            bars.barh([labels[i] for i in best], chances[best], color=[PALETTE[0 if right else 4], GREY, GREY])
             bars.set(xlim=(0, 1), xticks=[0, 1], xticklabels=["0", "1"])
             bars.invert_yaxis()
             bars.tick_params(labelsize=9)

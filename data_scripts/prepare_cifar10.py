@@ -22,8 +22,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from growclip_lite.data.folder import fill
-from growclip_lite.data.stream import hold_out, step_sizes
+from growclip_lite.data.stream import fill, hold_out, step_sizes
 from growclip_lite.errors import InputError
 from growclip_lite.torchvision_fix import import_torchvision
 

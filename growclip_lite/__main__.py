@@ -30,7 +30,6 @@ def run_grow(args: argparse.Namespace) -> None:
     write_atomically(out / "growth.png", lambda partial: plot_growth(report, partial))
     for entry in report["steps"]:
         write_card(out / f"step_{entry['step']}", report)
-    print(growth_table(report))
     if report["skipped"]:
         print(f"{len(report['skipped'])} pictures could not be used; report.json names them.")
     print(f"Wrote {out / 'report.json'}, {out / 'growth.png'} and a checkpoint per growth step.")
@@ -41,26 +40,8 @@ def profile_of(args: argparse.Namespace):
     from growclip_lite.profiles import get_profile
 
     profile = get_profile(args.profile)
-    power = profile.share_power if args.share_power is None else args.share_power
-    return replace(profile, iterations=args.iterations or profile.iterations, share_power=power)
-
-
-def growth_table(report: dict) -> str:
-    """The report as a table, one row per growth step."""
-    from growclip_lite import Architecture
-    from growclip_lite.report import shown_accuracy
-
-    rows = [
-        f"{'step':>4} {'pairs':>9}  {'architecture':<42} {'params':>8} {'TFLOPs':>7} "
-        f"{'zero-shot':>9} {'i2t R@1':>8} {'t2i R@1':>8}"
-    ]
-    for e in report["steps"]:
-        rows.append(
-            f"{e['step']:>4} {e['samples_total']:>9,}  {Architecture.from_dict(e['architecture'])!s:<42} "
-            f"{e['parameters'] / 1e6:>7.2f}M {e['train_flops'] / 1e12:>7.1f} {shown_accuracy(e):>9} "
-            f"{e['retrieval']['i2t_r1']:>8.3f} {e['retrieval']['t2i_r1']:>8.3f}"
-        )
-    return "\n".join(rows)
+    share_power = profile.share_power if args.share_power is None else args.share_power
+    return replace(profile, iterations=args.iterations or profile.iterations, share_power=share_power)
 
 
 def run_evaluate(args: argparse.Namespace) -> None:
@@ -102,9 +83,9 @@ def run_classify(args: argparse.Namespace) -> None:
 
     from growclip_lite import GrowCLIP
     from growclip_lite.data.pictures import read_picture
-    from growclip_lite.evaluate import embed_labels, shares
+    from growclip_lite.evaluate import embed_labels, probabilities, split_labels
 
-    labels = list(dict.fromkeys(label.strip() for label in args.labels.split(",") if label.strip()))
+    labels = split_labels(args.labels)
     if len(labels) < 2:
         raise InputError(f"--labels {args.labels!r} names fewer than two different labels; separate them by commas.")
     model = GrowCLIP.from_pretrained(args.checkpoint)
@@ -112,9 +93,9 @@ def run_classify(args: argparse.Namespace) -> None:
     for name in args.images:
         try:
             pixels = read_picture(name, model.config.image_size)
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             raise InputError(f"{name} cannot be read as a picture: {error}.") from error
-        found = shares(model, pixels[None], classes)[0]
+        found = probabilities(model, pixels[None], classes)[0]
         best = torch.argsort(found, descending=True)
         print(f"{name}: " + ", ".join(f"{labels[i]} {found[i]:.0%}" for i in best[: args.top]))
 
@@ -167,16 +148,16 @@ def run_export(args: argparse.Namespace) -> None:
 
 
 def run_study(args: argparse.Namespace) -> None:
+    from growclip_lite.studies import run
     from growclip_lite.studies.jobs import Grid, default_workers
-    from growclip_lite.studies.run import check_study, run_study
 
     options = {
         "--iterations": args.iterations, "--share-power": args.share_power is not None, "--short": args.short,
         "--data": args.data != "scenes",
     }  # fmt: skip
-    check_study(args.name, [option for option, given in options.items() if given])
+    run.check_study(args.name, [option for option, given in options.items() if given])
     grid = Grid(args.data, profile_of(args), args.seeds, args.short)
-    print(f"Wrote {run_study(args.name, grid, Path(args.results), args.workers or default_workers())}.")
+    print(f"Wrote {run.run_study(args.name, grid, Path(args.results), args.workers or default_workers())}.")
 
 
 def run_claims(args: argparse.Namespace) -> None:
@@ -203,11 +184,11 @@ def run_reproduce(args: argparse.Namespace) -> None:
 
 
 def run_bench(args: argparse.Namespace) -> None:
-    from growclip_lite.bench.run import FULL, SMOKE, run_bench
+    from growclip_lite.bench import run
     from growclip_lite.profiles import get_profile
 
-    extent = SMOKE if args.profile == "smoke" else FULL
-    print(run_bench(args.parts, get_profile(args.profile), extent, Path(args.results)))
+    extent = run.SMOKE if args.profile == "smoke" else run.FULL
+    print(run.run_bench(args.parts, get_profile(args.profile), extent, Path(args.results)))
 
 
 def parser() -> argparse.ArgumentParser:

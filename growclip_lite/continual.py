@@ -101,9 +101,9 @@ def zscl(teachers: Teachers) -> Penalty:
 
 
 def mulki(teachers: Teachers) -> Penalty:
-    """MulKI (Zhang et al. 2024), in short: two teachers, the first model and the previous one, weighted picture
-    batch by picture batch by how well they match it; distilled are the relations within images, within
-    texts, and of both to the prototypes (the middle of every matching pair)."""
+    """MulKI (Zhang et al. 2024), in short: two teachers, the first and the previous model, weighted in each batch by
+    how well they match it; distilled are the relations within images, within texts, and of both to the prototypes (the
+    middle of every matching pair)."""
 
     def penalty(model: GrowCLIP, batch: Batch, features: Features) -> Tensor:
         both = [taught(teacher, batch) for teacher in (teachers.first, teachers.previous)]

@@ -41,10 +41,10 @@ def seconds_of_product(dtype: torch.dtype, device: str) -> float:
 
 
 def measured_dtype(device: str) -> torch.dtype:
-    """By the fastest of four turns each: what else the machine does meanwhile slows both down."""
+    """Compares the best of four interleaved timings each, so that other load affects both alike."""
     turns = [[seconds_of_product(dtype, device) for dtype in (torch.float32, torch.bfloat16)] for _ in range(4)]
-    plain, brief = map(min, zip(*turns, strict=True))
-    return torch.bfloat16 if brief < 0.6 * plain else torch.float32
+    seconds_float32, seconds_bfloat16 = map(min, zip(*turns, strict=True))
+    return torch.bfloat16 if seconds_bfloat16 < 0.6 * seconds_float32 else torch.float32
 
 
 @cache

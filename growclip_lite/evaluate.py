@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from growclip_lite.data.stream import Pairs, Stream, Task
+from growclip_lite.data.stream import Pairs, Stream, Task, fill
 from growclip_lite.model import PAD, GrowCLIP, as_images
 
 BATCH = 512
@@ -44,20 +45,29 @@ def ensemble(model: GrowCLIP, classes: Sequence[Sequence[str]]) -> Tensor:
     return torch.nn.functional.normalize(torch.stack([part.mean(0) for part in parts]), dim=-1)
 
 
-def shares(model: GrowCLIP, images: np.ndarray, classes: Tensor) -> Tensor:
-    """(M, C): how the model shares out 1 among `classes` (C, E), for every picture of `images` (M, 3, S, S) uint8."""
+def probabilities(model: GrowCLIP, images: np.ndarray, classes: Tensor) -> Tensor:
+    """(M, C): softmax over classes of the scaled cosine similarities.
+
+    `images` are (M, 3, S, S) uint8, `classes` unit-norm (C, E).
+    """
     similarity = embed_images(model, images) @ classes.T
     return (model.logit_scale.exp().item() * similarity).softmax(1)
 
 
+def split_labels(text: str) -> list[str]:
+    """The different labels of a text such as "a red circle, a blue square", in its order."""
+    return list(dict.fromkeys(label.strip() for label in text.split(",") if label.strip()))
+
+
 def embed_labels(model: GrowCLIP, labels: Sequence[str]) -> Tensor:
-    """(C, E): labels such as "red circle", each put into `TEMPLATES`."""
-    return ensemble(model, [[template.format(label) for template in TEMPLATES] for label in labels])
+    """(C, E): labels such as "red circle" or "a red circle", whose article gives way to those of `TEMPLATES`."""
+    bare = [re.sub(r"^(an?|the) ", "", label, flags=re.IGNORECASE) for label in labels]
+    return ensemble(model, [[fill(template, label) for template in TEMPLATES] for label in bare])
 
 
 def classify(model: GrowCLIP, images: np.ndarray, labels: Sequence[str]) -> Tensor:
-    """(M, C): the `shares` of labels."""
-    return shares(model, images, embed_labels(model, labels))
+    """(M, C): the `probabilities` of labels."""
+    return probabilities(model, images, embed_labels(model, labels))
 
 
 def answers(model: GrowCLIP, task: Task) -> Tensor:
@@ -77,18 +87,15 @@ def zero_shot(model: GrowCLIP, task: Task) -> float:
 def ranks(similarity: Tensor, relevant: Tensor) -> Tensor:
     """(queries,) how many irrelevant items are at least as similar as the best relevant one.
 
-    similarity and relevant (bool) are (queries, items). A tie counts against the model.
+    similarity and relevant (bool) are (queries, items). A tie counts against the model: items that
+    are as similar as the best relevant one are ranked before it.
     """
     best = similarity.masked_fill(~relevant, -torch.inf).max(1, keepdim=True).values
     return ((similarity >= best) & ~relevant).sum(1)
 
 
 def recall_at(similarity: Tensor, relevant: Tensor, k: int) -> float:
-    """Share of queries with a relevant item among their k most similar.
-
-    similarity and relevant (bool) are (queries, items). A tie counts against the model: items that
-    are as similar as the best relevant one are ranked before it.
-    """
+    """Share of queries with a relevant item among their k most similar; arguments and ties as in `ranks`."""
     return (ranks(similarity, relevant) < k).float().mean().item()
 
 
@@ -115,6 +122,11 @@ def mean(scores: dict[str, float]) -> float | None:
     return sum(scores.values()) / len(scores) if scores else None
 
 
+def mean_accuracy(model: GrowCLIP, tasks: Iterable[Task]) -> float | None:
+    """Mean top-1 accuracy over tasks, in [0, 1]; None where there are none."""
+    return mean(zero_shot_all(model, tasks))
+
+
 def evaluate(model: GrowCLIP, stream: Stream) -> dict:
     """The report's `zero_shot`, `zero_shot_mean` and `retrieval`, on test data."""
     scores = zero_shot_all(model, stream.tasks)
@@ -123,7 +135,7 @@ def evaluate(model: GrowCLIP, stream: Stream) -> dict:
 
 def known_concepts(model: GrowCLIP, stream: Stream, step: int) -> list[float]:
     """Mean zero-shot accuracy on what each growth step up to `step` introduced; a step without tasks has no entry."""
-    return [mean(zero_shot_all(model, tasks)) for tasks in stream.step_tasks[:step] if tasks]
+    return [mean_accuracy(model, tasks) for tasks in stream.step_tasks[:step] if tasks]
 
 
 def forgetting(history: Sequence[Sequence[float]]) -> list[float]:

@@ -21,7 +21,7 @@ class GrowCLIPFeatures(TransformerMixin, BaseEstimator):
     Nothing is learnt: `fit` loads the checkpoint. Raises `InputError` for anything else.
     """
 
-    def __init__(self, checkpoint: str = "checkpoints/scenes-laptop", revision: str | None = None) -> None:
+    def __init__(self, checkpoint: str, revision: str | None = None) -> None:
         self.checkpoint = checkpoint
         self.revision = revision
 

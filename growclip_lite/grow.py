@@ -206,11 +206,11 @@ def grow_step(run: Run, step: int, old: GrowCLIP | None, history: list[dict]) ->
     }  # fmt: skip
     write_metrics(run.out / "metrics.jsonl", step, state.records)
     delivered = model.cpu()
-    about = {"data": run.stream.name, "profile": run.profile.name, "seed": run.seed, "step": step}
-    save_model(delivered, run.out / f"step_{step}", about)
+    origin = {"data": run.stream.name, "profile": run.profile.name, "seed": run.seed, "step": step}
+    save_model(delivered, run.out / f"step_{step}", origin)
     if state.average is not None:
         delivered = state.average.module.cpu()
-        save_model(delivered, run.out / f"average_{step}", about)
+        save_model(delivered, run.out / f"average_{step}", origin)
     return delivered, entry
 
 
@@ -241,25 +241,28 @@ def last_model(run: Run, steps: int) -> GrowCLIP | None:
 
 def grow(
     stream: Stream, profile: str | Profile = "laptop", out: str | Path = "runs/grow", *, seed: int = 0,
-    resume: bool = False, device: str | None = None,
+    resume: bool = False,
 ) -> dict:  # fmt: skip
     """Grows a CLIP over all growth steps of `stream`; returns the report and writes it to `out`.
 
-    Beside report.json, `out` gets metrics.jsonl and a checkpoint per step. With `resume`, goes on
-    where an interrupted run has stopped, with the same result as if it had not been interrupted,
-    provided that software and threads are the same; the report names those that it began with.
+    Beside report.json, `out` gets metrics.jsonl and a checkpoint per step; a line per step is printed.
+    With `resume`, goes on where an interrupted run has stopped, with the same result as if it had not
+    been interrupted, provided that software and threads are the same; the report names those that it
+    began with.
     Raises `InputError` for unusable input.
     """
     profile = get_profile(profile) if isinstance(profile, str) else profile
     check_seed(seed)
     check_stream(stream)
-    run = Run(stream, profile, seed, Path(out), device or default_device())
+    run = Run(stream, profile, seed, Path(out))
     report = start_report(run, resume)
-    # A resumed run must not switch, wherever it goes on.
+    # Keep the precision the run began with, even on another machine.
     run.precision = getattr(torch, report["versions"]["precision"])
     model = last_model(run, len(report["steps"]))
     total = len(stream.train)
     with tqdm(total=total, initial=len(report["steps"]), desc="growth steps", unit="step") as bar:
+        for entry in report["steps"]:  # finished before
+            bar.write(describe(entry))
         for step in range(len(report["steps"]) + 1, total + 1):
             model, entry = grow_step(run, step, model, report["steps"])
             report["steps"].append(entry)

@@ -49,7 +49,7 @@ def is_repo_id(source: str) -> bool:
 
 
 @contextmanager
-def told(repo_id: str, revision: str | None = None) -> Iterator[None]:
+def hub_errors(repo_id: str, revision: str | None = None) -> Iterator[None]:
     """Turns what goes wrong on the way to the Hub into an `InputError` of one sentence, which names the remedy."""
     hub = constants.ENDPOINT
     try:
@@ -116,7 +116,7 @@ def fetch(
     `revision` is a branch, a tag or a commit. Raises `InputError` where it cannot be had, or where
     a file is not what the Hub says it is; such a file is taken out of the cache again.
     """
-    with told(repo_id, revision):
+    with hub_errors(repo_id, revision):
         folder = snapshot_download(
             repo_id, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only,
             force_download=force_download, allow_patterns=list(FILES),
@@ -159,7 +159,7 @@ def upload(folder: Path, repo_id: str, private: bool | None, branch: str = "main
         raise InputError(f"{repo_id!r} is no name of a repository; give user/name.")
     operations = [CommitOperationAdd(name, folder / name) for name in FILES if (folder / name).exists()]
     api = HfApi()
-    with told(repo_id, branch):
+    with hub_errors(repo_id, branch):
         api.create_repo(repo_id, private=private, exist_ok=True)
         if branch != "main":
             api.create_branch(repo_id, branch=branch, exist_ok=True)

@@ -1,6 +1,6 @@
 """GrowCLIP: an image and a text encoder, followed by one encoder that both share.
 
-What differs from OpenAI's CLIP (measured one by one in results/README.md): for speed on a
+What differs from OpenAI's CLIP (measured one by one in results/speed.md): for speed on a
 CPU, no biases and no affine normalisation, so that there is one kind of weight, matrices; for
 accuracy, mean pooling instead of a class token or an end token, and a small convolutional stem
 instead of one patch projection (Xiao et al. 2021, "Early convolutions help transformers see

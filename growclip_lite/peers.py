@@ -11,6 +11,7 @@ import torch
 from growclip_lite.architecture import Architecture, count_parameters, training_flops
 from growclip_lite.continual import Method, Teachers
 from growclip_lite.grow import Run, fresh_at, grow_tokenizer, held_out_batches, inherit_at, tokenizer_at
+from growclip_lite.inherit import inherit
 from growclip_lite.model import GrowCLIP
 from growclip_lite.profiles import typical_config
 from growclip_lite.search import held_out_loss
@@ -75,33 +76,38 @@ def follow(
     """
     method = method or Method(replay=run.profile.replay)
     run = replace(run, profile=replace(run.profile, replay=method.replay))
-    inherited_from = first = None
-    trail = Trail([], [], None)
+    tokenizer = inherited_from = previous = first = None
+    scores, flops = [], []
     for step, (architecture, count) in enumerate(zip(plan, iterations, strict=True), 1):
-        tokenizer = grow_tokenizer(run, first and first.tokenizer, step)
-        data, penalty = run.training_set(step, tokenizer), None
-        if first is None:
+        tokenizer, penalty = grow_tokenizer(run, tokenizer, step), None
+        data = run.training_set(step, tokenizer)
+        if step == 1:
             model = fresh_at(run, step, architecture, tokenizer)
         else:
             model = inherit_at(run, step, inherited_from, architecture, tokenizer)
             if method.penalty:
-                reference = TrainingSet(run.stream.train[:1], tokenizer, run.profile.context_length, device=run.device)
-                with_words = [with_new_words(run, step, teacher, tokenizer) for teacher in (trail.model, first)]
-                known_words = trail.model.config.vocab_size
-                penalty = method.penalty(Teachers(*with_words, known_words, reference, run.seed_of(step)))
+                penalty = method.penalty(teachers_at(run, step, previous, first, tokenizer))
         settings = replace(run.train_config(step), iterations=count, schedule=method.schedule)
         inherited_from = train_by(method, run, model, data, settings, step, penalty)
-        trail.flops.append(cost_of(model, data, settings))
         model.compute_dtype = torch.float32
-        trail.scores.append(score(model, step))
-        trail.model, first = model, first or copy.deepcopy(model)
-    return trail
+        scores.append(score(model, step))
+        flops.append(cost_of(model, data, settings))
+        previous, first = model, first or model  # inheriting leaves both unchanged
+    return Trail(scores, flops, model)
 
 
-def with_new_words(run: Run, step: int, model: GrowCLIP, tokenizer: Tokenizer) -> GrowCLIP:
-    """The same model with fresh embeddings for words that it has not met."""
-    profile = replace(run.profile, operator="corner", momentum=1.0, reading="A")
-    return inherit_at(replace(run, profile=profile), step, model, model.architecture, tokenizer)
+def teachers_at(run: Run, step: int, previous: GrowCLIP, first: GrowCLIP, tokenizer: Tokenizer) -> Teachers:
+    """Copies of both models with fresh embeddings for the words of `tokenizer` that they have not met."""
+
+    def with_new_words(model: GrowCLIP) -> GrowCLIP:
+        teacher, _ = inherit(model, model.architecture, seed=run.seed_of(step), vocab_size=tokenizer.vocab_size)
+        teacher.tokenizer = tokenizer
+        teacher.to(run.device).compute_dtype = run.precision
+        return teacher
+
+    reference = TrainingSet(run.stream.train[:1], tokenizer, run.profile.context_length, device=run.device)
+    known_words = previous.config.vocab_size  # its tokenizer is shared, and has grown
+    return Teachers(with_new_words(previous), with_new_words(first), known_words, reference, run.seed_of(step))
 
 
 def train_by(
@@ -110,9 +116,10 @@ def train_by(
 ) -> GrowCLIP:  # fmt: skip
     """Trains in place by a continual-learning method; returns the model that the next growth step inherits from."""
     if method.schedule != "infinite":
-        start = copy.deepcopy(model)
+        # Before the first step there is nothing to keep.
+        start = copy.deepcopy(model) if method.averaged and step > 1 else None
         state = fit(model, data, settings, run.seed_of(step), penalty=penalty, title=f"step {step}")
-        if step > 1:  # before the first step there is nothing to keep
+        if start is not None:
             with torch.no_grad():
                 for weight, old in zip(model.parameters(), start.parameters(), strict=True):
                     weight.lerp_(old, method.averaged)
@@ -139,7 +146,8 @@ class Growth:
 
 
 def grow_once(run: Run, step: int, old: GrowCLIP, architecture: Architecture) -> Growth:
-    """Inherits from `old`, which is left unchanged, as the profile says, and trains on D_step."""
+    """Grows `old` (left unchanged) into `architecture` with the profile's inheriting settings, then trains it on
+    D_step."""
     tokenizer = tokenizer_at(run, step)
     model = inherit_at(run, step, copy.deepcopy(old).to(run.device), architecture, tokenizer)
     batches = held_out_batches(run, step, tokenizer)

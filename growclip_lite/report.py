@@ -22,11 +22,11 @@ from growclip_lite.files import read_json, write_atomically, write_json
 if TYPE_CHECKING:
     from growclip_lite.grow import Run
 
-# Of report.json, what a run is resumed by, and its checkpoints are found by.
+# Fields of report.json that resuming and finding checkpoints need.
 REQUIRED = {
     "data": str, "data_digest": str, "profile": str, "seed": int, "settings": dict, "versions": dict, "steps": list,
 }  # fmt: skip
-# Of a growth step.
+# Fields of each entry of `steps`.
 ENTRY = {
     "step", "samples_total", "architecture", "parameters", "train_flops", "search", "zero_shot", "zero_shot_mean",
     "retrieval", "known_concepts", "seconds", "phases",
@@ -44,8 +44,11 @@ def versions(precision: torch.dtype | None = None) -> dict[str, str]:
 
 
 def data_digest(stream: Stream) -> str:
-    """A short name of the content, for two folders may have the same name: training captions in their order. Of user
-    data also what is held out, the tasks, and up to some 200 pictures of every part."""
+    """Hash of the data's content, as two folders may share a name.
+
+    Built-in data: the training captions in order. User data: held-out captions and tasks too, and up to some 200
+    pictures of every part.
+    """
     digest, own = hashlib.sha256(), stream.name not in BUILT_IN
     for part in (*stream.train, *([*stream.validation, stream.retrieval] if own else [])):
         digest.update(f"{len(part)} pairs\n".encode())

@@ -180,7 +180,7 @@ def unevenness(architecture: Architecture) -> int:
 
 
 def select(scores: list[Score], tolerance: float = TOLERANCE) -> Score:
-    """Among the members within `tolerance` of the lowest loss (relative) the most even one, then the cheapest.
+    """Of the members whose loss is within `tolerance` (relative) of the lowest: the most even, then the cheapest.
 
     Our reading of a tie: two complete trainings of one and the same member end that far apart (how far
     two searches do was not measured). That even growth is the best guess otherwise is the finding of

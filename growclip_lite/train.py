@@ -140,7 +140,7 @@ def batch_order(count: int, batch_size: int, seed: Sequence[int], start: int = 0
 def make_optimizers(model: GrowCLIP, config: TrainConfig) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the stem and of the transformer blocks, AdamW for the rest (Jordan et al. 2024).
 
-    Fused, AdamW is one kernel for all weights on a GPU; on a CPU that gains nothing (results/README.md).
+    Fused, AdamW is one kernel for all weights on a GPU; on a CPU that gains nothing (results/speed.md).
     """
     matrices, rest = [], []
     for name, weight in model.named_parameters():

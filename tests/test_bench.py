@@ -302,6 +302,9 @@ def test_the_table_follows_from_the_rows(tmp_path):
     assert "| training throughput by trick: plain attention | 2.50 (2.50 to 2.50) |  |" in table
     assert "| accuracy | not measured |" in table and "| cost | not measured |" in table
     assert "on a GPU" in report.table(tmp_path, KEY | {"machine": "Some CPU, 2 cores, 2 threads"})
+    assert report.table(tmp_path, KEY | {"machine": "Some CPU, 11 cores, 1 threads"}).startswith(
+        "Some CPU, 11 cores, 1 thread,"
+    )
     assert "on a GPU" not in report.table(tmp_path, KEY | {"machine": "Some CPU, 16 cores, 16 threads, NVIDIA H100"})
 
 
@@ -356,6 +359,7 @@ def test_figures_of_quality_search_and_cost(tmp_path):
     assert "| points of accuracy by: Muon (against AdamW 0.002) | +2.5 ± 2.1 (seeds: 2) |" in table
     assert "| search / training of that growth step | 10 % | 15 % |" in table
     assert "| search / training of all members of the space | 2.5 % |" in table
+    assert "| Kendall's tau of the search with the trained zero-shot | 1.00 (1.00 to 1.00, 10 members) | 0.7 |" in table
     assert table.count("1.00 (1.00 to 1.00, 10 members)") == 2
     assert "| Kendall's tau of a search that knew the loss up to chance | about 1.0 (0.0 to 1.0) |  |" in table
     assert "3.0277 between members, 0.2000 between trainings of the same one (2 pairs)" in table

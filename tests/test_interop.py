@@ -140,7 +140,12 @@ def test_a_missing_exporter_is_told(folder: Path, tmp_path: Path):
 )
 def test_checks_of_scikit_learn(check):
     """Those that need no table of numbers as input."""
-    check("GrowCLIPFeatures", GrowCLIPFeatures())
+    check("GrowCLIPFeatures", GrowCLIPFeatures(str(shipped())))
+
+
+def test_features_have_no_checkpoint_of_their_own():
+    with pytest.raises(TypeError, match="checkpoint"):
+        GrowCLIPFeatures()
 
 
 def test_a_linear_probe_and_a_neighbour_in_a_few_lines(folder: Path):

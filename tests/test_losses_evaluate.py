@@ -16,13 +16,17 @@ from growclip_lite import evaluate as evaluate_stream
 from growclip_lite.data.stream import Pairs, Stream, Task
 from growclip_lite.evaluate import (
     BATCH,
+    classify,
     embed_images,
+    embed_labels,
     embed_texts,
     ensemble,
     forgetting,
     mean,
+    mean_accuracy,
     recall_at,
     retrieval,
+    split_labels,
     zero_shot,
     zero_shot_all,
 )  # fmt: skip
@@ -278,6 +282,27 @@ def test_the_report_of_a_stream():
 
 def test_nothing_to_average_is_none():
     assert zero_shot_all(COLOURS, []) == {} and mean({}) is None and mean({"a": 0.25, "b": 0.75}) == 0.5
+    assert mean_accuracy(COLOURS, []) is None
+
+
+def test_labels_get_one_fitting_article():
+    """Whether or not they bring one of their own."""
+    nouns, model = ("pink cross", "orange diamond", "theme"), tiny_model()
+    prompts = [[noun, *(f"{start}{a} {noun}" for start in ("", "a photo of ", "a picture of "))]
+               for noun, a in zip(nouns, ("a", "an", "a"), strict=True)]  # fmt: skip
+    for labels in (
+        nouns,
+        ("a pink cross", "the orange diamond", "theme"),
+        ("the pink cross", "an orange diamond", "theme"),
+        ("A pink cross", "The orange diamond", "theme"),
+    ):
+        assert torch.equal(embed_labels(model, labels), ensemble(model, prompts))
+    images = tiny_stream().retrieval.images[:2]
+    torch.testing.assert_close(classify(model, images, nouns).sum(1), torch.ones(2))
+
+
+def test_labels_are_split_at_commas():
+    assert split_labels(" a red circle, star,,a red circle , ") == ["a red circle", "star"] and split_labels(",") == []
 
 
 def test_evaluating_changes_nothing_and_repeats():

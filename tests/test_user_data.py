@@ -20,9 +20,10 @@ from tiny import CIFAR10
 from growclip_lite import torchvision_fix
 from growclip_lite.__main__ import main
 from growclip_lite.data import emoji
-from growclip_lite.data.folder import Record, fill, learn_templates, load_folder
+from growclip_lite.data.folder import Record, learn_templates, load_folder, read_captions
 from growclip_lite.data.pictures import read_picture, to_pixels
 from growclip_lite.data.shards import load_shards
+from growclip_lite.data.stream import fill
 from growclip_lite.errors import InputError
 from growclip_lite.profiles import get_profile
 from growclip_lite.studies.jobs import setting_of
@@ -312,6 +313,32 @@ def test_copies_of_a_picture_are_drawn_into_one_split(tmp_path: Path):
     assert [len(train), len(validation)] == [32, 4] and not train & validation
 
 
+def test_a_copy_without_a_split_goes_where_its_picture_was_put(tmp_path: Path):
+    copies = {f"pictures/{i}.png": encoded(noise(i // 2)) for i in range(80)}
+    told = in_one_step(80, split=lambda i: "test" if i < 16 and i % 2 else "val" if i in (16, 18) else "")
+    stream = load_folder(make_folder(tmp_path / "held out", told, copies), SIZE, 1, seed=0)
+    parts = (stream.train[0], stream.validation[0], stream.retrieval)
+    assert [captions_of([part]) for part in parts[1:]] == [
+        {f"thing number {i}" for i in range(16, 20)},
+        {f"thing number {i}" for i in range(16)},
+    ]
+    train, validation, test = ({picture.tobytes() for picture in part.images} for part in parts)
+    assert len(train) == 30 and not train & validation and not train & test and not validation & test
+    told = in_one_step(80, split=lambda i: "train" if i < 40 and i % 2 else "")
+    stream = load_folder(make_folder(tmp_path / "train", told, copies), SIZE, 1, seed=0)
+    parts = (stream.train[0], stream.validation[0], stream.retrieval)
+    train, validation, test = ({picture.tobytes() for picture in part.images} for part in parts)
+    assert [len(train), len(validation), len(test)] == [32, 4, 4] and not train & validation and not train & test
+
+
+@pytest.mark.parametrize("named", [("train", "test"), ("test", "train")])
+def test_a_copy_of_pictures_in_two_splits_is_held_out(tmp_path: Path, named: tuple[str, str]):
+    copies = {f"pictures/{i}.png": encoded(noise(max(i - 2, 0))) for i in range(40)}  # 0, 1 and 2 are the same
+    told = in_one_step(40, split=lambda i: named[i] if i < 2 else "test" if i > 35 else "")
+    stream = load_folder(make_folder(tmp_path / "mine", told, copies), SIZE, 1, seed=0)
+    assert "thing number 2" in captions_of([stream.retrieval])
+
+
 def test_a_name_that_no_file_can_have_is_skipped(tmp_path: Path):
     folder = make_folder(tmp_path / "mine", in_one_step())
     with (folder / "captions.csv").open("a") as file:
@@ -359,7 +386,7 @@ def one_picture_in_two_splits(i: int) -> str:
         pytest.param(in_one_step(20), "2 validation pairs, .* at least 4", id="too few to validate"),
         pytest.param(in_one_step(split="test"), "0 training pairs", id="only test"),
         pytest.param(make_rows(step="9" * 5000), "steps must be 1, 2, 3", id="step of many digits"),
-        pytest.param(make_rows(**{"a" * 140_000: "1"}), "has no header line", id="huge header"),
+        pytest.param(make_rows(**{"a" * 1_100_000: "1"}), "Row 1 .* cannot be read", id="huge header"),
     ],
 )
 def test_bad_tables_are_refused_in_one_sentence(tmp_path: Path, rows: list[dict[str, str]], message: str):
@@ -388,16 +415,50 @@ def test_bad_tables_are_refused_in_one_sentence(tmp_path: Path, rows: list[dict[
         pytest.param(b"image\na.png\n", "lacks the column caption", id="one column missing"),
         pytest.param("image,caption\na.png,Bär\n".encode("latin-1"), "not UTF-8", id="Latin 1"),
         pytest.param("image,caption\na.png,Bär\n".encode("utf-16"), "not UTF-8", id="UTF 16"),
-        pytest.param(b"image,caption\na.png,cat, sitting\n", "in double quotes", id="comma in the first caption"),
-        pytest.param(b"image,caption\na.png,cat\nb.png,cat, sitting\n", "in double quotes", id="comma in a caption"),
-        pytest.param(b'image,caption\na.png,"cat\n', "cannot be read", id="open quote"),
+        pytest.param(
+            b"image,caption\na.png,cat, sitting\n",
+            "Row 2 .* 3 fields.* in double quotes",
+            id="comma in the first caption",
+        ),
+        pytest.param(
+            b"image,caption\na.png,cat\n\nb.png,cat, sitting, still\n",
+            "Row 4 .* has 4 fields, but there are 2 columns; put captions with commas in double quotes",
+            id="commas in a caption",
+        ),
+        pytest.param(b'image,caption\na.png,"cat\nb.png,dog\n', "Row 2 .* close all double quotes", id="open quote"),
+        pytest.param(b'image,caption\na.png,"cat" sits\n', "Row 2 .* close all double quotes", id="after a quote"),
+        pytest.param(b"image,cap\0tion\na.png,cat\n", "has NUL bytes", id="NUL in the header"),
+        pytest.param("image,caption\na.png,cat\n".encode("utf-16-le"), "has NUL bytes", id="UTF 16 without a mark"),
+        pytest.param(b"image,caption\na.png," + b"x" * 1_100_000, "Row 2 .* larger than field limit", id="huge field"),
+        pytest.param(b"image,Caption,caption\na.png,a,b\n", "column caption more than once", id="doubled column"),
     ],
 )
-def test_unreadable_tables_are_refused(tmp_path: Path, table: bytes | None, message: str):
+def test_unreadable_tables_are_refused_in_one_sentence(tmp_path: Path, table: bytes | None, message: str):
     if table is not None:
         (tmp_path / "captions.csv").write_bytes(table)
-    with pytest.raises(InputError, match=message):
+    before = csv.field_size_limit()
+    with pytest.raises(InputError, match=message) as error:
         load_folder(tmp_path, SIZE, 5, seed=0)
+    assert "\n" not in str(error.value) and csv.field_size_limit() == before
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pytest.param(b'image,caption,label\na.png,"cat, sitting",cat\nb.png,dog\n', id="short row"),
+        pytest.param(b'\n\nimage,caption,label\n\na.png,"cat, sitting",cat\n  \nb.png,dog,\n\n', id="blank lines"),
+        pytest.param(b'image,caption,label\ra.png,"cat, sitting",cat\rb.png,dog,\r', id="CR"),
+        pytest.param(
+            b'\xef\xbb\xbf"Image", CAPTION ,label,more\r\na.png,"cat,\r\n sitting",cat\r\nb.png,dog', id="Excel"
+        ),
+        pytest.param(b'label,x,caption,image,\ncat,"1,2","cat, sitting",a.png,\n,"say ""x""",dog,b.png,\n', id="order"),
+    ],
+)
+def test_tables_of_many_forms_are_the_same(tmp_path: Path, table: bytes):
+    (tmp_path / "captions.csv").write_bytes(table)
+    records, skipped = read_captions(tmp_path)
+    found = [(record.image, record.caption, record.label) for record in records]
+    assert found == [("a.png", "cat, sitting", "cat"), ("b.png", "dog", "")] and not skipped
 
 
 def test_a_table_from_a_spreadsheet_is_read(tmp_path: Path):

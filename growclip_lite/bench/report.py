@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from growclip_lite.bench.search_quality import agreement, highest_tau, repeated
+from growclip_lite.bench.search_quality import agreement, highest_tau, training_noise
 from growclip_lite.bench.throughput import MATMUL, OUR_NAME
 from growclip_lite.bench.time_to_accuracy import MARKS, seconds_to
 from growclip_lite.bench.timing import has_gpu, ratios
 from growclip_lite.markdown import markdown_table
 from growclip_lite.studies.table import rows_of
 
-Figure = tuple[str, str, str]  # what, measured, asked for at least (or, of costs, at most)
+Row = tuple[str, str, str]  # what, measured, asked for at least (or, of costs, at most)
 NOT_MEASURED = "not measured"
 RIVALS = {"open_clip": "open_clip's", "transformers": "transformers'"}
 
@@ -42,7 +42,7 @@ def side_by_side(seconds: pd.DataFrame, ours: str, scale: Callable[[float], str]
     return "; ".join(scale(one) for one in (medians[ours], *best))
 
 
-def training(rows: pd.DataFrame) -> Iterator[Figure]:
+def training(rows: pd.DataFrame) -> Iterator[Row]:
     seconds = wide(rows, "contenders")
     exact = f"{OUR_NAME}, OpenAI's layers, AdamW"
     batch = (rows["seconds"] * rows["samples_per_second"]).median()  # pairs
@@ -61,13 +61,13 @@ def training(rows: pd.DataFrame) -> Iterator[Figure]:
         yield f"training throughput by: {after}", f"{ratio:.2f} ({low:.2f} to {high:.2f})", ""
 
 
-def tricks(rows: pd.DataFrame) -> Iterator[Figure]:
+def tricks(rows: pd.DataFrame) -> Iterator[Row]:
     """Our speed over that without each trick."""
     for name, (ratio, low, high) in ratios(wide(rows, "tricks"), OUR_NAME).drop(OUR_NAME).iterrows():
         yield f"training throughput by trick: {name}", f"{ratio:.2f} ({low:.2f} to {high:.2f})", ""
 
 
-def quality(rows: pd.DataFrame) -> Iterator[Figure]:
+def quality(rows: pd.DataFrame) -> Iterator[Row]:
     """Every rung against the one before, and Muon against AdamW at its best learning rate, paired by seed."""
     scores = rows.pivot(index="seed", columns="variant", values="zero_shot_mean")[rows["variant"].unique()]
     by_adamw = scores.columns[scores.columns.str.startswith("AdamW")]
@@ -82,15 +82,15 @@ def quality(rows: pd.DataFrame) -> Iterator[Figure]:
         yield f"points of accuracy by: {name}", f"{gain.mean():+.1f}{spread} (seeds: {len(gain)})", ""
 
 
-def inference(rows: pd.DataFrame) -> Iterator[Figure]:
+def inference(rows: pd.DataFrame) -> Iterator[Row]:
     for side, asked in (("image", "2"), ("text", "")):
         seconds = wide(rows, f"encode_{side}")
         best = seconds.filter(like=OUR_NAME).median().idxmin()
         told = side_by_side(seconds, best, lambda one: f"{1000 * one:.0f}")
         yield f"encode_{side}, ms a batch: ours; open_clip's best; transformers' best", told, ""
         for rival, whose in RIVALS.items():
-            yield f"encode_{side} / {whose} best", against_best(seconds, best, rival), asked
-            asked = ""
+            ratio = against_best(seconds, best, rival)
+            yield f"encode_{side} / {whose} best", ratio, asked if rival == "open_clip" else ""
     nine = wide(rows, "nine tasks")[OUR_NAME].median()
     yield "nine-task evaluation", f"{nine:.1f} s", "3 s"
     process = wide(rows, "process")
@@ -122,7 +122,7 @@ def compared(rows: pd.DataFrame, first: str, second: str, mark: str) -> list[str
     return found
 
 
-def accuracy(rows: pd.DataFrame) -> Iterator[Figure]:
+def accuracy(rows: pd.DataFrame) -> Iterator[Row]:
     asked = {("open_clip", "lower"): "10", ("from scratch", "upper"): "2"}
     for first, second in ((OUR_NAME, "open_clip"), ("grown", "from scratch")):
         for mark in MARKS:
@@ -136,8 +136,8 @@ def accuracy(rows: pd.DataFrame) -> Iterator[Figure]:
     )
 
 
-def search(rows: pd.DataFrame) -> Iterator[Figure]:
-    (one, freedom), pairs = repeated(rows), (rows["repeat"] == 1).sum()
+def search(rows: pd.DataFrame) -> Iterator[Row]:
+    (one, freedom), pairs = training_noise(rows), (rows["repeat"] == 1).sum()
     rows = rows[rows["repeat"] == 0]
     first = rows.groupby("seed").first()
     share = first["search_seconds"] / first["step_seconds"]
@@ -145,12 +145,12 @@ def search(rows: pd.DataFrame) -> Iterator[Figure]:
     members = rows[rows["member"]].groupby("seed")["train_seconds"].mean() * first["space_size"]
     alone = (first["search_seconds"] / members).mean()
     yield "search / training of all members of the space", f"{100 * alone:.1f} %", ""
-    for column, sign in (("trained_loss", 1), ("trained_zero_shot", -1)):
+    for column, name, sign in (("trained_loss", "trained loss", 1), ("trained_zero_shot", "trained zero-shot", -1)):
         found = []
         for _, part in rows.groupby("seed"):
             tau, low, high = agreement(part["search_loss"].to_numpy(), sign * part[column].to_numpy())
             found.append(f"{tau:.2f} ({low:.2f} to {high:.2f}, {len(part)} members)")
-        yield f"Kendall's tau of the search with the {column.replace('_', ' ')}", "; ".join(found), "0.7"
+        yield f"Kendall's tau of the search with the {name}", "; ".join(found), "0.7"
     if not math.isnan(one):
         between = rows.groupby("seed")["trained_loss"].std().mean()
         spread = f"{between:.4f} between members, {one:.4f} between trainings of the same one ({pairs} pairs)"
@@ -160,7 +160,7 @@ def search(rows: pd.DataFrame) -> Iterator[Figure]:
         yield "Kendall's tau of a search that knew the loss up to chance", known, ""
 
 
-def cost(rows: pd.DataFrame) -> Iterator[Figure]:
+def cost(rows: pd.DataFrame) -> Iterator[Row]:
     for axis, part in rows.groupby("axis", sort=False):
         for _, row in part.iterrows():
             memory = f"{row['peak_bytes'] / 2**20:.0f} MiB"
@@ -186,5 +186,6 @@ def table(folder: Path, key: dict[str, str]) -> str:
         lines += found
     if not has_gpu(key["machine"]):
         lines.append(("all of this on a GPU", NOT_MEASURED, ""))
-    title = f"{key['machine']}, profile {key['profile']}:"
+    machine = key["machine"].replace(" 1 threads", " 1 thread")  # the rows keep the name that they were added under
+    title = f"{machine}, profile {key['profile']}:"
     return f"{title}\n\n{markdown_table('figure | measured | asked', lines)}"

@@ -12,7 +12,7 @@ from scipy.stats import chi2, kendalltau
 from tqdm.auto import tqdm
 
 from growclip_lite.architecture import Architecture
-from growclip_lite.evaluate import mean, zero_shot_all
+from growclip_lite.evaluate import mean_accuracy
 from growclip_lite.grow import Run, grow, held_out_batches, inherit_at, last_model, open_space, search_config
 from growclip_lite.growth_space import GrowthSpace
 from growclip_lite.search import held_out_loss, score, train_supernet
@@ -56,14 +56,14 @@ def search_quality(path: Path, run: Run, members: int, twice: int, key: dict, ab
         found = {
             "member": architecture in space, "flops": searched.flops, "search_loss": searched.loss,
             "trained_loss": held_out_loss(model, batches),
-            "trained_zero_shot": mean(zero_shot_all(model, run.stream.validation_tasks)), "train_seconds": seconds,
+            "trained_zero_shot": mean_accuracy(model, run.stream.validation_tasks), "train_seconds": seconds,
             "search_seconds": last["phases"]["search"], "step_seconds": last["phases"]["train"],
             "space_size": last["search"]["space_size"],
         }  # fmt: skip
         add_row(path, row | found | about)
 
 
-def repeated(rows: pd.DataFrame) -> tuple[float, int]:
+def training_noise(rows: pd.DataFrame) -> tuple[float, int]:
     """Standard deviation of the trained loss between trainings of one member, from those trained twice, and its degrees
     of freedom; NaN where they are too few.
 
@@ -77,14 +77,9 @@ def repeated(rows: pd.DataFrame) -> tuple[float, int]:
     return (math.sqrt((change**2).sum() / freedom / 2) if freedom > 0 else math.nan), freedom
 
 
-def between_trainings(rows: pd.DataFrame) -> float:
-    """`repeated` without the degrees of freedom."""
-    return repeated(rows)[0]
-
-
 def highest_tau(between: float, noise: float, freedom: int) -> tuple[float, float, float]:
     """Kendall's tau of a search that knew the members' losses but for chance, with the 95 % interval that comes from
-    the few members trained twice: from the trained loss's standard deviation between members, and `repeated`.
+    the few members trained twice: from the trained loss's standard deviation between members, and `training_noise`.
 
     Both taken as normal, tau is 2 / pi times the arcsine of their correlation, which is the root of the trained loss's
     reliability.

@@ -18,15 +18,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from growclip_lite.architecture import Architecture
+from growclip_lite.architecture import Architecture, ModelConfig
 from growclip_lite.bench.rivals import open_clip_loss, open_clip_model, open_clip_optimizer, with_end_token
 from growclip_lite.bench.throughput import LOW, OUR_NAME
-from growclip_lite.evaluate import mean, zero_shot_all
+from growclip_lite.evaluate import mean_accuracy
 from growclip_lite.grow import Run, grow, tokenizer_at
 from growclip_lite.memory import keep_freed_memory
-from growclip_lite.model import GrowCLIP, new_model
+from growclip_lite.model import GrowCLIP
 from growclip_lite.peers import train_fixed
 from growclip_lite.studies.table import add_row, done, rows_of
+from growclip_lite.tokenizer import Tokenizer
 from growclip_lite.train import MAX_LOGIT_SCALE, TrainingSet, batch_order
 
 RATES = (5e-4, 1e-3, 2e-3)  # open_clip's learning rates; the best at a middle budget is kept
@@ -39,17 +40,14 @@ Train = Callable[[int], tuple[torch.nn.Module, dict[str, float]]]  # iterations 
 class OpenClip(torch.nn.Module):
     """open_clip's model behind the names that `evaluate` needs, with the words of our tokenizer."""
 
-    def __init__(self, like: GrowCLIP) -> None:
+    def __init__(self, architecture: Architecture, config: ModelConfig, tokenizer: Tokenizer) -> None:
         super().__init__()
-        self.model, self.like, self.architecture = (
-            open_clip_model(like.architecture, like.config),
-            like,
-            like.architecture,
-        )
+        self.model = open_clip_model(architecture, config)
+        self.architecture, self.config, self.tokenizer = architecture, config, tokenizer
         self.logit_scale = self.model.logit_scale
 
     def tokenize(self, texts: list[str]) -> torch.Tensor:
-        return with_end_token(self.like.tokenize(texts), self.like.config.vocab_size)
+        return with_end_token(self.tokenizer(texts, self.config.context_length), self.config.vocab_size)
 
     def encode_image(self, images: torch.Tensor) -> torch.Tensor:
         return self.model.encode_image((images.float() / 255 - 0.5) * 4, normalize=True)
@@ -76,7 +74,7 @@ def train_open_clip(
         images, tokens, _ = data.batch(next(batches), np.random.default_rng([seed, 1, iteration]))
         for group in optimizer.param_groups:
             group["lr"] = cosine_rate(iteration, iterations, peak)
-        ended = with_end_token(tokens, wrapped.like.config.vocab_size)
+        ended = with_end_token(tokens, wrapped.config.vocab_size)
         open_clip_loss(wrapped.model, images.float() / 255, ended, dtype).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -101,10 +99,9 @@ def open_clip_trainer(run: Run, architecture: Architecture, rate: float, dtype: 
     def train(iterations: int) -> tuple[torch.nn.Module, dict[str, float]]:
         begin, steps = time.monotonic(), len(run.stream.train)
         tokenizer = tokenizer_at(run, steps)
-        like = new_model(architecture, run.model_config(tokenizer), run.seed, tokenizer)
         data = run.training_set(steps, tokenizer)
         torch.manual_seed(run.seed)  # open_clip initialises from the global generator
-        wrapped = OpenClip(like).to(run.device)
+        wrapped = OpenClip(architecture, run.model_config(tokenizer), tokenizer).to(run.device)
         train_open_clip(wrapped, data, iterations, run.profile.batch_size, rate, dtype, run.seed)
         return wrapped, {"seconds": time.monotonic() - begin}
 
@@ -175,7 +172,7 @@ class Race:
             model, seconds = train(iterations)
             found = {
                 "budget": budget, "iterations": iterations, **seconds,
-                "zero_shot_mean": mean(zero_shot_all(model, self.run.stream.validation_tasks)),
+                "zero_shot_mean": mean_accuracy(model, self.run.stream.validation_tasks),
                 "sizes": " ".join(map(str, model.architecture.sizes)),
             }  # fmt: skip
             add_row(self.path, key | found | self.about | own)

@@ -162,6 +162,7 @@ def new_variant(
     initialize(model, torch.Generator().manual_seed(seed))
     with torch.no_grad():
         for name, weight in model.named_parameters():
-            start = added.get(name, common.get(name, weight))
-            weight.copy_(start if start.shape == weight.shape else weight)
+            start = added.get(name, common.get(name))
+            if start is not None and start.shape == weight.shape:
+                weight.copy_(start)
     return model

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import os
 import re
-import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,13 +22,14 @@ from itertools import count
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
-import pandas as pd
 from tqdm.auto import tqdm
 
 from growclip_lite.data.pictures import read_picture
-from growclip_lite.data.stream import Pairs, Stream, Task, check_broken, hold_out, step_sizes, tasks_by_step
+from growclip_lite.data.stream import Pairs, Stream, Task, check_broken, fill, hold_out, step_sizes, tasks_by_step
 from growclip_lite.errors import InputError
 
+COLUMNS = ("image", "caption", "step", "label", "split")
+MAX_FIELD = 1_000_000  # characters of a caption; much more is a double quote that was not closed
 SPLITS = ("train", "val", "test")
 HELD_OUT_SHARE = 0.1  # of the pictures, for validation and for test each
 SMALL_FILE = 16_384  # bytes
@@ -80,42 +81,57 @@ def read_captions(folder: Path) -> tuple[list[Record], list[str]]:
     path = folder / "captions.csv"
     if not path.is_file():
         raise InputError(f"{folder} has no captions.csv; write one with the columns image and caption.")
-    try:
-        with warnings.catch_warnings():
-            # A row with more fields than the header is only a warning to pandas; the surplus would be lost.
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            table = pd.read_csv(path, dtype=str, na_filter=False, encoding="utf-8-sig", index_col=False)
-    except pd.errors.EmptyDataError as error:
-        raise InputError(f"{path} is empty; it needs a first line 'image,caption' and a row per pair.") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text ({error}); please save it as UTF-8.") from error
-    except (pd.errors.ParserError, pd.errors.ParserWarning, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path} cannot be read ({reason}); put captions with commas in double quotes.") from error
-    table.columns = table.columns.str.strip().str.lower()
-    with path.open(encoding="utf-8-sig", newline="") as file:  # to pandas a second "image" has another name
-        try:
-            names = Counter(name.strip().lower() for name in next(csv.reader(file)))
-        except csv.Error as error:
-            raise InputError(f"{path} has no header line ({error}); it must be 'image,caption'.") from error
-    if doubled := [name for name in names if names[name] > 1]:
+    rows = _read_table(path)
+    if not rows:
+        raise InputError(f"{path} is empty; it needs a first line 'image,caption' and a row per pair.")
+    names = [name.strip().lower() for name in rows.pop(0)[1]]
+    if doubled := [name for name, times in Counter(names).items() if name and times > 1]:
         raise InputError(f"{path} has the column {' and '.join(doubled)} more than once; please rename all but one.")
-    missing = [name for name in ("image", "caption") if name not in table]
-    if missing:
+    if missing := [name for name in ("image", "caption") if name not in names]:
         raise InputError(f"{path} lacks the column {' and '.join(missing)}; its first line must be 'image,caption'.")
-    known = [name for name in ("image", "caption", "step", "label", "split") if name in table]
     records, skipped = [], []
-    for row, fields in enumerate(table[known].to_dict("records"), start=2):  # row 1 is the header
-        record = Record(f"row {row} of {path}", **fields)
+    for number, row in rows:
+        if len(row) > len(names):
+            raise InputError(
+                f"Row {number} of {path} has {len(row)} fields, but there are {len(names)} columns; "
+                "put captions with commas in double quotes."
+            )
+        given = dict(zip(names, row, strict=False))  # the last fields may be left out
+        fields = {name: given.get(name, "") for name in COLUMNS}
+        record = Record(f"row {number} of {path}", **fields)
         empty = [name for name in ("image", "caption") if not getattr(record, name)]
         if empty:
-            skipped.append(f"row {row}: empty {' and '.join(empty)}")
+            skipped.append(f"row {number}: empty {' and '.join(empty)}")
         else:
             record.image = _inside(record)
             records.append(record)
     if not records:
         raise InputError(f"{path} has no row with an image and a caption; please add one per pair.")
     return records, skipped
+
+
+def _read_table(path: Path) -> list[tuple[int, list[str]]]:
+    """The rows that are not blank, with their numbers from 1. Raises `InputError` where the file is no CSV in UTF-8."""
+    rows: list[list[str]] = []
+    limit = csv.field_size_limit(MAX_FIELD)  # the whole process has one: it is set back below
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        if "\0" in text.partition("\n")[0]:  # in a caption they do no harm
+            raise InputError(f"{path} has NUL bytes in its first line, as UTF-16 has; please save it as UTF-8.")
+        for row in csv.reader(io.StringIO(text, newline=""), strict=True):
+            rows.append(row)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text ({error}); please save it as UTF-8.") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error}); please check the file.") from error
+    except csv.Error as error:
+        raise InputError(
+            f"Row {len(rows) + 1} of {path} cannot be read ({error}); close all double quotes, write those within a "
+            "quoted caption twice, and nothing between a closing quote and the comma."
+        ) from error
+    finally:
+        csv.field_size_limit(limit)
+    return [(number, row) for number, row in enumerate(rows, 1) if len(row) > 1 or "".join(row).strip()]
 
 
 def _inside(record: Record) -> str:
@@ -223,8 +239,8 @@ def _check_steps(train: list[Record], validation: list[Record]) -> int:
 def _assign_splits(records: list[Record], pictures: dict[str, np.ndarray], rng: np.random.Generator) -> None:
     """Gives every record a split, the same to all records of a picture. Raises `InputError`.
 
-    What names no split is for training, but a held-out split that nobody names is drawn from the training pictures,
-    together with their copies under other names.
+    Pictures without a split go where a copy of theirs was put by name, else they are for training. If no record names
+    val (or test), that split is drawn at random from the training pictures; copies of a picture stay together.
     """
     named: dict[str, str] = {}
     for record in records:
@@ -235,8 +251,11 @@ def _assign_splits(records: list[Record], pictures: dict[str, np.ndarray], rng: 
                 f"{record.where} puts {record.image} in {record.split}, but it is in {named[record.image]} already; "
                 "a picture must be in one split only."
             )
-    splits = {record.image: named.get(record.image, "train") for record in records}
     content = cache(lambda image: hashlib.sha256(pictures[image]).digest())
+    of_copy: dict[bytes, str] = {}
+    for split in SPLITS:  # train first: of copies in different splits the held-out one counts
+        of_copy |= {content(image): split for image, its in named.items() if its == split}
+    splits = {r.image: named.get(r.image) or of_copy.get(content(r.image), "train") for r in records}
     for held_out in ("val", "test"):
         if held_out not in named.values():
             candidates = [image for image, split in splits.items() if split == "train"]
@@ -304,12 +323,6 @@ def _choose_retrieval(test: list[Record], rng: np.random.Generator) -> list[Reco
     if len(chosen) > MAX_RETRIEVAL:
         chosen = [chosen[i] for i in np.sort(rng.choice(len(chosen), MAX_RETRIEVAL, replace=False))]
     return chosen
-
-
-def fill(template: str, label: str) -> str:
-    """The template with the label in place of {}; "a" or "an" in front of it is chosen by the label's first letter."""
-    n = "n" if label[:1].lower() in tuple("aeiou") else ""
-    return re.sub(r"\b([Aa])n? \{\}", rf"\1{n} {{}}", template).replace("{}", label)
 
 
 def learn_templates(records: list[Record]) -> list[str]:

@@ -6,6 +6,7 @@ module knows where the pairs came from.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -122,11 +123,17 @@ def tasks_by_step(task: Task, class_steps: Sequence[int], steps: int) -> list[li
     return parts
 
 
-def check_broken(skipped: Sequence[str], total: int, where: str) -> None:
+def fill(template: str, label: str) -> str:
+    """The template with the label in place of {}; "a" or "an" in front of it is chosen by the label's first letter."""
+    n = "n" if label[:1].lower() in tuple("aeiou") else ""
+    return re.sub(r"\b([Aa])n? \{\}", rf"\1{n} {{}}", template).replace("{}", label)
+
+
+def check_broken(broken: Sequence[str], total: int, where: str) -> None:
     """Stops where more than `MAX_BROKEN_SHARE` of the pictures could not be read."""
-    if total and len(skipped) > MAX_BROKEN_SHARE * total:
+    if total and len(broken) > MAX_BROKEN_SHARE * total:
         raise InputError(
-            f"{len(skipped)} of {total} pictures in {where} cannot be read (first: {skipped[0]}); "
+            f"{len(broken)} of {total} pictures in {where} cannot be read (first: {broken[0]}); "
             f"at most {MAX_BROKEN_SHARE:.0%} may be broken, so please check the folder."
         )
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from growclip_lite.architecture import Architecture, training_flops
 from growclip_lite.data.scene_tasks import make_tasks
 from growclip_lite.data.scenes import concepts_at
-from growclip_lite.evaluate import mean, retrieval, zero_shot_all
+from growclip_lite.evaluate import evaluate
 from growclip_lite.grow import Run
 from growclip_lite.peers import train_fixed
 from growclip_lite.profiles import Profile, typical_config
@@ -42,9 +44,8 @@ def capacity_job(run: Run, which: str, size: Architecture, iterations: int) -> d
     step = 1 if which == "first" else steps
     tasks = make_tasks(concepts_at(step, steps, p.kinds), p.kinds, p.image_size, p.task_pictures, [6, step])
     model, cost = train_fixed(run, size, step, iterations, f"{which} step, {size}")
-    scores = zero_shot_all(model, tasks)
-    result = {"zero_shot": scores, "zero_shot_mean": mean(scores), "retrieval": retrieval(model, run.stream.retrieval)}
-    return cost | flat(result) | {"chance": sum(task.chance for task in tasks) / len(tasks)}
+    scores = evaluate(model, replace(run.stream, tasks=tasks))
+    return cost | flat(scores) | {"chance": sum(task.chance for task in tasks) / len(tasks)}
 
 
 def jobs(grid: Grid) -> list[Job]:

@@ -70,7 +70,7 @@ def last_space(grid: Grid, row) -> GrowthSpace:
     return GrowthSpace.at_step(read_plan(row.plan)[-2], typical_config(p), ratio, p.budget_power)
 
 
-def rivals(space: GrowthSpace, seed: int) -> dict[str, Architecture]:
+def other_members(space: GrowthSpace, seed: int) -> dict[str, Architecture]:
     """Members to compare the choice with, by the rule that picks them."""
 
     def added(member: Architecture) -> np.ndarray:
@@ -164,7 +164,7 @@ def jobs(grid: Grid, grown_rows: pd.DataFrame) -> list[Job]:
     for row in grown_rows.itertuples():
         plan, iterations = read_plan(row.plan), tuple(map(int, row.steps_iterations.split()))
         before = (grid.source, plan[:-1], iterations[:-1])
-        members = {"search": plan[-1]} | rivals(last_space(grid, row), row.seed)
+        members = {"search": plan[-1]} | other_members(last_space(grid, row), row.seed)
         for rule, architecture in members.items():
             found.append(grid.job(row.seed, member_job, *before, architecture, part="regret", rule=rule))
         found.append(grid.job(row.seed, ranking_job, *before, part="ranking", rule="search"))

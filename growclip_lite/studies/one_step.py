@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from growclip_lite.architecture import Architecture
-from growclip_lite.evaluate import mean, zero_shot_all
+from growclip_lite.evaluate import mean_accuracy
 from growclip_lite.grow import Run
 from growclip_lite.model import GrowCLIP
 from growclip_lite.peers import Growth, train_fixed
@@ -33,5 +33,5 @@ def growth_row(run: Run, old: GrowCLIP, growth: Growth) -> dict:
     earlier = [tasks for tasks in run.stream.step_tasks[: steps - 1] if tasks]
     if not earlier:
         return row
-    was, now = mean(zero_shot_all(old, earlier[-1])), scores["known_concepts"][len(earlier) - 1]
+    was, now = mean_accuracy(old, earlier[-1]), scores["known_concepts"][len(earlier) - 1]
     return row | {"forgetting": was - now}
