@@ -10,7 +10,18 @@ import numpy as np
 import pandas as pd
 
 from growclip_lite.markdown import markdown_table
-from growclip_lite.studies.claims import RECALL, REPORTED, VERDICTS, ZERO_SHOT, Judged, judged, place, read, settings
+from growclip_lite.studies.claims import (
+    RECALL,
+    REPORTED,
+    VERDICTS,
+    ZERO_SHOT,
+    Judged,
+    grown_at,
+    judged,
+    place,
+    read,
+    settings,
+)
 from growclip_lite.studies.statistics import paired
 
 
@@ -40,7 +51,7 @@ def claim_table(folder: Path) -> str:
     """For every claim what the paper reports, and the main comparisons, as Markdown."""
     lines = []
     for claim, reported, found in claim_by_claim(folder):
-        told = [cells(one) for one in headlines(found)] or [["not measured", *"-------"]]
+        told = [cells(one) for one in headlines(found)] or [["not measured", *["-"] * 7]]
         lines += [[claim, "" if number else reported, *line] for number, line in enumerate(told)]
     return markdown_table(f"claim | the paper (abstract) | {CELLS}", lines)
 
@@ -55,7 +66,7 @@ def short_table(folder: Path) -> str:
     lines = []
     for claim, reported, found in claim_by_claim(folder):
         told = headlines(found)
-        line = ["not measured", *"----"]
+        line = ["not measured", *["-"] * 4]
         if told:
             f, _, verdict = told[0]
             line = [f"{f.what}; {f.data}", f.found, f.found.seeds, verdict, counted([v for *_, v in told[1:]])]
@@ -91,6 +102,28 @@ def scores_table(folder: Path) -> str:
             cost = f"{part['train_flops'].mean() / 1e12:.1f}"
             lines.append([place(setting), name, len(part), *scores, cost])
     head = "data, profile, iterations | method | seeds | mean zero-shot | image-to-text R@1 | TFLOPs"
+    return markdown_table(head, lines)
+
+
+def way_table(folder: Path) -> str:
+    """Growing against the small fixed architecture at equal FLOPs in all: training batches in the first growth step,
+    and the difference in accuracy on the concepts known by then, growth step by growth step."""
+    lines = []
+    for setting in settings(folder, "growth"):
+        grown, rows = grown_at(folder, setting), read(folder, "growth", view="flops", **setting)
+        small = rows[rows["method"] == "fixed small"]
+        if len(small) and grown["steps_known"].notna().all():
+            known = [
+                part.set_index("seed")["steps_known"].str.split(expand=True).astype(float) for part in (grown, small)
+            ]
+            points = 100 * (known[0] - known[1]).dropna()  # by seed
+            batches = (part["steps_iterations"].str.split().str[0].astype(int).mean() for part in (small, grown))
+            told = ", ".join(f"{value:+.1f}" for value in points.mean())
+            lines.append([place(setting), len(points), " / ".join(f"{count:,.0f}" for count in batches), told])
+    head = (
+        "data, profile, iterations | seeds | batches in the first growth step, small / growing "
+        "| points, growing - small, step by step"
+    )
     return markdown_table(head, lines)
 
 
@@ -150,6 +183,7 @@ TABLES = {
     "The main comparisons": claim_table,
     "All comparisons": full_table,
     "Growing against fixed architectures: scores": scores_table,
+    "Growing against the smallest, on the way": way_table,
     "Continual learning: scores": continual_table,
     "What was tried before": tried_table,
     "The main job": main_table,

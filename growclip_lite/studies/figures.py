@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -110,11 +110,18 @@ def growth_figure(rows: pd.DataFrame, path: Path) -> None:
     write(figure, path)
 
 
-def forest(axes, differences: dict[str, Difference], label: str) -> None:
-    """Differences with their intervals, one line each; zero is marked. All have one colour: verdicts need p-values."""
-    for number, d in enumerate(differences.values()):
-        lengths = [[d.mean - d.low], [d.high - d.mean]] if d.seeds >= FEWEST_SEEDS else None
-        axes.errorbar(d.mean, -number, xerr=lengths, fmt="o", color=PALETTE[0], capsize=4, lw=2.2)
+def interval(axes, d: Difference, y: float, colour: str, marker: str = "o") -> None:
+    """A difference at height `y`, with its interval unless it has too few seeds for a verdict."""
+    lengths = [[d.mean - d.low], [d.high - d.mean]] if d.seeds >= FEWEST_SEEDS else None
+    axes.errorbar(d.mean, y, xerr=lengths, fmt=marker, color=colour, capsize=4, lw=2.2)
+
+
+def forest(axes, differences: dict[str, Difference], label: str, colours: Sequence[str] = ()) -> None:
+    """Differences with their intervals, one line each; zero is marked. All have one colour (verdicts need p-values)
+    unless `colours` has one for each."""
+    colours = colours or [PALETTE[0]] * len(differences)
+    for number, (d, colour) in enumerate(zip(differences.values(), colours, strict=True)):
+        interval(axes, d, -number, colour)
     axes.axvline(0, color="#222222", lw=1)
     axes.set_yticks([-number for number in range(len(differences))], list(differences))
     tidy(axes, xlabel=label, ylim=(0.5 - len(differences), 0.5))
@@ -139,12 +146,17 @@ def growers_figure(rows: pd.DataFrame, path: Path) -> None:
 
 
 def draw_momenta(panels, rows: pd.DataFrame, columns: dict[str, str]) -> None:
-    """Into axes (2, columns): `columns` (with their labels) over the momentum, reading A above reading B."""
+    """Into axes (2, columns): `columns` (with their labels) over the momentum, reading A above reading B, whose decays
+    stand side by side: most of them are close to 1."""
     for row, (reading, name) in enumerate((("A", "momentum m (reading A)"), ("B", "decay of the average (reading B)"))):
         for axes, (column, label) in zip(panels[row], columns.items(), strict=True):
             by_training = rows[rows["reading"] == reading].groupby("before", sort=False)
+            values = sorted(rows.loc[rows["reading"] == reading, "momentum"].unique())
+            places = {value: value if reading == "A" else number for number, value in enumerate(values)}
             for colour, (before, part) in zip(PALETTE, by_training, strict=False):
-                line(axes, part, "momentum", column, color=colour, label=f"{before} training before")
+                part = part.assign(place=part["momentum"].map(places))
+                line(axes, part, "place", column, color=colour, label=f"{before} training before")
+            axes.set_xticks(list(places.values()), [f"{value:g}" for value in values])
             tidy(axes, xlabel=name, ylabel=label)
     panels[0, 0].legend(frameon=False, fontsize=9)
 
@@ -281,16 +293,29 @@ def choice_figure(rows: pd.DataFrame, path: Path) -> None:
     write(figure, path)
 
 
+# Where the names of methods lie beside their points: to the upper right unless others are there.
+NAME_AT = {"LwF": (-6, 5), "ZSCL": (-6, 5), "repeated cosine": (-6, 5)}
+
+
 def draw_forgetting(axes, rows: pd.DataFrame) -> None:
-    """Accuracy on new concepts over what was lost of earlier ones, a colour per method; open: a fixed architecture."""
-    methods = list(dict.fromkeys(rows["method"]))
-    for (growing, method), part in rows.groupby(["growing", "method"], sort=False):
-        (x, *across), (y, *up) = centre(part["forgetting"]), centre(part["plasticity"])
-        number = methods.index(method)
-        colour, marker = PALETTE[number % len(PALETTE)], "os"[number >= len(PALETTE)]  # more methods than colours
-        bars = [[up[0]], [up[1]]], [[across[0]], [across[1]]]
-        style = {"color": colour, "elinewidth": 0.8, "mfc": colour if growing else "white"}
-        axes.errorbar(x, y, *bars, fmt=marker, label=f"{method}, growing" if growing else method, **style)
+    """Accuracy on new concepts over what was lost of earlier ones, a colour per method; an arrow leads from its fixed
+    architecture (open) to growing (filled)."""
+    for number, (method, part) in enumerate(rows.groupby("method", sort=False)):
+        colour, ends = PALETTE[number % len(PALETTE)], []  # more methods than colours, hence the names
+        for growing, its in part.groupby("growing"):
+            (x, *across), (y, *up) = centre(its["forgetting"]), centre(its["plasticity"])
+            bars = [[up[0]], [up[1]]], [[across[0]], [across[1]]]
+            style = {"color": colour, "elinewidth": 0.8, "mfc": colour if growing else "none"}
+            axes.errorbar(x, y, *bars, fmt="o", **style)
+            ends.append((x, y))
+        if len(ends) == 2:
+            axes.annotate("", ends[1], ends[0], arrowprops={"arrowstyle": "->", "color": colour, "shrinkA": 4})
+        at = NAME_AT.get(method, (6, 5))
+        side = "left" if at[0] > 0 else "right"
+        axes.annotate(method, ends[-1], at, textcoords="offset points", ha=side, fontsize=9)
+    for colour, label in (("none", "fixed architecture"), ("#222222", "growing")):
+        axes.plot([], [], "o", color="#222222", mfc=colour, label=label)
+    axes.margins(x=0.2)
     tidy(axes, xlabel="forgetting: accuracy lost on earlier concepts", ylabel="accuracy on each step's new concepts")
 
 

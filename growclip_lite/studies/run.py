@@ -99,7 +99,7 @@ HALF = replace(STUDY, iterations=500)  # where a study has so many settings that
 # The names of studies, and their grids.
 REPRODUCE = (
     ("growth", Grid("scenes", ONLINE, 10, short=True)), ("growers", Grid("scenes", ONLINE, 10)),
-    ("growth", Grid("scenes", HALF, 5)), ("momentum", Grid("scenes", HALF, 5)),
+    ("growth", Grid("scenes", HALF, 10)), ("momentum", Grid("scenes", HALF, 5)),
     ("dimensions", Grid("scenes", HALF, 5)), ("sharing", Grid("scenes", STUDY, 5)),
     ("choice", Grid("scenes", HALF, 10)),
     ("growth", Grid("emoji", HALF, 10, short=True)), ("growers", Grid("emoji", HALF, 10, short=True)),
