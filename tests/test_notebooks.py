@@ -46,6 +46,14 @@ def test_there_is_one_notebook_for_every_number():
     assert [name[:2] for name in NAMES] == [f"{number:02}" for number in range(16)]
 
 
+def test_readme_has_the_questions_and_minutes_of_the_cards():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in NAMES:
+        card = " ".join(build.read_source(name).cells[0].source.split())
+        question, minutes = re.search(r"^# \d\d · (.*?) \*\*You will", card)[1], re.search(r"Takes\*\* (\d+)", card)[1]
+        assert f"| [{name[:2]}](notebooks/{name}.ipynb) | {question} | {minutes} |" in readme
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_source_keeps_the_conventions(name):
     cells = build.read_source(name).cells

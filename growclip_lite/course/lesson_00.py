@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from growclip_lite import plots
 from growclip_lite.course.display import PALETTE, STYLE, show_picture, subplots
@@ -23,14 +22,13 @@ from growclip_lite.course.exercises import exercise, require
 from growclip_lite.data.drawing import render
 from growclip_lite.data.scenes import KINDS_OF_SCENE, concepts_at, sample_scenes
 from growclip_lite.data.stream import Stream
-from growclip_lite.evaluate import embed_images, embed_texts, shares
+from growclip_lite.evaluate import embed_images, embed_texts, probabilities, split_labels
 from growclip_lite.grow import grow
 from growclip_lite.markdown import markdown_table
 from growclip_lite.model import GrowCLIP
 from growclip_lite.plots import ENCODERS, GREY, draw_architecture, levels, name_encoders
 from growclip_lite.profiles import Profile, get_profile
 from growclip_lite.studies.claims import on_fixed
-from growclip_lite.studies.table import read_table
 
 SHOWN = 4  # variants of one test picture, below every growth step
 TWINS = 7  # which picture
@@ -113,20 +111,15 @@ def drawn_pictures() -> np.ndarray:
     return np.concatenate([render(scene, world.image_size, world.kinds).numpy() for scene in scenes])
 
 
-def probabilities(model: GrowCLIP, pictures: np.ndarray, captions: Sequence[str]) -> Tensor:
-    """(M, C): how the model divides its belief about every picture among the captions."""
-    return shares(model, pictures, embed_texts(model, captions))
-
-
 def draw_own_words(model: GrowCLIP, pictures: np.ndarray, your_captions: str) -> Figure:
     """Pictures above, below each the probabilities of the captions, which are separated by commas."""
-    captions = list(dict.fromkeys(part.strip() for part in your_captions.split(",") if part.strip()))
+    captions = split_labels(your_captions)
     figure, panels = subplots(2, len(pictures), figsize=(10.5, 3.2 + 0.4 * max(len(captions), 1)), sharey="row")
     if not captions:
         figure.suptitle("Write at least one caption; separate several by commas.")
         return figure
     for (top, bottom), pixels, chances in zip(
-        panels.T, pictures, probabilities(model, pictures, captions), strict=True
+        panels.T, pictures, probabilities(model, pictures, embed_texts(model, captions)), strict=True
     ):
         show_picture(top, pixels)
         bottom.barh([textwrap.shorten(c, 34) for c in captions], chances.numpy(), color=PALETTE[0])
@@ -136,13 +129,11 @@ def draw_own_words(model: GrowCLIP, pictures: np.ndarray, your_captions: str) ->
     return figure
 
 
-def other_runs(results: Path) -> list[str]:
-    """What the kit's tables say of grown models on scenes, and of fixed architectures at the same training FLOPs."""
-    rows = read_table(results / "main.csv")
-    full = rows.query("data == 'scenes' and profile == 'laptop' and method == 'growclip'").zero_shot_mean
-    lines = [f"grown, {len(full)} full runs: {full.mean():.3f} ± {full.std():.3f} mean zero-shot (main.csv)"]
+def other_runs(results: Path) -> str:
+    """A Markdown table of what the kit's tables say of grown models and the best fixed architecture at equal FLOPs."""
     best = [f for f in on_fixed(results) if f.claim == "C6" and "best fixed" in f.what]
-    return [*lines, *(f"{f.what}: {f.found} points, seeds: {f.found.seeds} ({f.data}; growth.csv)" for f in best)]
+    rows = [(f.data, re.search(r"best fixed \((.+?)\)", f.what)[1], f.found, f.found.seeds) for f in best]
+    return markdown_table("data, profile, timetable | best fixed | GrowCLIP minus it, points (95 %) | seeds", rows)
 
 
 def contents(source: Path) -> str:

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from growclip_lite.course.display import subplots
 from growclip_lite.course.exercises import exercise, require
-from growclip_lite.losses import contrastive_loss
 
 
 def unit_vectors(count: int, size: int, seed: int) -> Tensor:
@@ -52,17 +51,22 @@ def check_loss_of_one_row(answer) -> None:
 
 
 @exercise
-def check_images_as_queries_only(answer) -> None:
+def check_gradient_of_the_loss(answer) -> None:
     for seed in range(5):
-        images, texts = unit_vectors(5, 8, seed), unit_vectors(5, 8, seed + 100)
-        logits = 10 * images @ texts.T
-        got, rows = float(answer(images, texts, 10.0)), F.cross_entropy(logits, torch.arange(5)).item()
-        both = contrastive_loss(images, texts, torch.tensor(10.0)).item()
-        require(abs(got - both) > 1e-4 or abs(rows - both) < 1e-4, "this is the symmetric loss: leave out one half.")
-        columns = F.cross_entropy(logits.T, torch.arange(5)).item()
-        require(abs(got - columns) > 1e-4, "every text looks for its image here; turn the logits round.")
-        require(abs(got - rows / 2) > 1e-4, "one direction alone is not halved.")
-        require(abs(got - rows) < 1e-4, "compare with the rows of the matrix above: one image, all texts.")
+        generator = torch.Generator().manual_seed(seed)
+        logits, right = (3 * torch.randn(5, 5, generator=generator)).requires_grad_(), torch.arange(5)
+        rows, columns = (F.cross_entropy(way, right) for way in (logits, logits.T))
+        of_rows, of_columns, expected = (
+            torch.autograd.grad(loss, logits, retain_graph=True)[0] for loss in (rows, columns, (rows + columns) / 2)
+        )
+        got = torch.as_tensor(answer(logits.detach())).float()
+        require(got.shape == (5, 5), f"every logit has a derivative: (5, 5), but yours is {tuple(got.shape)}.")
+        for one in (of_rows, of_columns):
+            require(not torch.allclose(got, one, atol=1e-5), "this is one direction alone; take the mean of both.")
+        require(not torch.allclose(got, 2 * expected, atol=1e-5), "the loss is the *mean* of both directions.")
+        require(not torch.allclose(got, 5 * expected, atol=1e-5), "each cross-entropy is a mean over the batch.")
+        require(not torch.allclose(got, -expected, atol=1e-5), "right pairs are pulled: mind the sign.")
+        require(torch.allclose(got, expected, atol=1e-5), "probability minus target, once by rows and once by columns.")
 
 
 @exercise

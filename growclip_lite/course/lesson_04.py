@@ -179,17 +179,24 @@ def check_recall_with_ties(answer) -> None:
 
 
 @exercise
-def check_bootstrap_interval(answer) -> None:
+def check_paired_interval(answer) -> None:
     widths = []
-    for seed, share in enumerate((0.5, 0.6, 0.7, 0.8, 0.9)):
-        values = np.random.default_rng(seed).random(400) < share
-        low, high = map(float, answer(values))
+    for seed, changed in enumerate((0.2, 0.15, 0.1, 0.08, 0.05)):
+        rng = np.random.default_rng(seed)
+        one = rng.random(600) < 0.7
+        other = np.where(rng.random(600) < changed, rng.random(600) < 0.8, one)  # mostly the same answers
+        differences = other.astype(float) - one
+        low, high = map(float, answer(one, other))
         require(low < high, "the interval has a lower and an upper end, in this order.")
-        require(low <= values.mean() <= high, "the mean itself must lie inside.")
-        expected = 1.96 * values.std() / len(values) ** 0.5
+        turned = low <= -differences.mean() <= high
+        hint = (
+            "other minus one: is the difference the right way round?" if turned else "the mean difference is outside."
+        )
+        require(low <= differences.mean() <= high, hint)
+        expected = 1.96 * differences.std() / len(differences) ** 0.5
         widths.append((high - low) / 2 / expected)
-        require(widths[-1] < 1.5, "this is too wide: resample *means* of as many pictures as there are.")
-        ends = abs(low - values.mean() + expected), abs(high - values.mean() - expected)
+        require(widths[-1] < 1.5, "this is too wide: draw the same pictures for both models, as many as there are.")
+        ends = abs(low - differences.mean() + expected), abs(high - differences.mean() - expected)
         require(max(ends) < 0.45 * expected, "2.5 % of the resampled means must lie beyond either end.")
     require(np.mean(widths) > 0.91, "this is too narrow: 95 % of the resampled means must lie inside.")
     require(np.mean(widths) < 1.09, "this is too wide: 95 % of the resampled means, no more.")

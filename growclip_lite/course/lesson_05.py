@@ -18,7 +18,7 @@ from growclip_lite.course.exercises import exercise, require
 from growclip_lite.data.load import load_stream
 from growclip_lite.data.scene_tasks import make_tasks
 from growclip_lite.data.scenes import concepts_at
-from growclip_lite.evaluate import mean, zero_shot_all
+from growclip_lite.evaluate import mean_accuracy
 from growclip_lite.grow import Run
 from growclip_lite.peers import train_fixed
 from growclip_lite.plots import GREY
@@ -79,19 +79,19 @@ def raced_by_all(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_best(rows: pd.DataFrame) -> Figure:
-    """Parameters of the best size over the budget, for both growth steps, every seed a point."""
-    figure, axes = subplots(figsize=(7, 3.8))
+    """The best size over the budget, for both growth steps' data."""
+    figure, axes = subplots(figsize=(9, 3.4))
+    names = sizes_in(rows)
     means = rows.groupby(["step", "budget", "architecture"], as_index=False).mean(numeric_only=True)
     for step, colour, marker in (("first", PALETTE[0], "o"), ("last", PALETTE[4], "s")):
         part = means[means["step"] == step]
         best = part.loc[part.groupby("budget")["zero_shot_mean"].idxmax()]
         label = f"the {step} step's data"
-        axes.plot(best["budget"], best["parameters"] / 1e6, marker=marker, color=colour, label=label)
+        axes.plot(best["budget"], best["architecture"].map(names.index), marker=marker, color=colour, label=label)
     ticks = sorted(means["budget"].unique())
-    axes.set(xscale="log", yscale="log", xlabel="training (TFLOPs)", ylabel="best size (million parameters)")
+    axes.set(xscale="log", xlabel="training (TFLOPs)", title="the best size", ylim=(-0.4, len(names) - 0.6))
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    sizes = [0.05, 0.1, 0.2, 0.5, 1]
-    axes.set_yticks(sizes, [f"{size:g}" for size in sizes])
+    axes.set_yticks(range(len(names)), names)
     axes.minorticks_off()
     axes.legend()
     return figure
@@ -139,7 +139,7 @@ def train_live(
         for name, size in sizes.items():
             cost = training_flops(size, typical_config(profile), profile.batch_size)
             model, _ = train_fixed(run, size, 1, max(round(budget * TERA / cost), 1), name)
-            found[name].append(mean(zero_shot_all(model, tasks)))
+            found[name].append(mean_accuracy(model, tasks))
     return found, sum(task.chance for task in tasks) / len(tasks)
 
 
@@ -171,20 +171,20 @@ def score_column(rows: pd.DataFrame) -> str:
 
 
 def after_first_step(rows: pd.DataFrame, setting: dict) -> dict[str, float]:
-    """By fixed method, mean accuracy after the first growth step, at equal FLOPs in all."""
+    """By fixed method, the smallest first, mean accuracy after the first growth step, at equal FLOPs in all."""
     part = equal_flops(rows, setting)
-    fixed = part[part["method"] != "growclip"].groupby("method", sort=False)
-    return {str(name): float(steps_of(mine, score_column(part))[:, 0].mean()) for name, mine in fixed}
+    column, fixed = score_column(part), {name: part[part["method"] == name] for name in FIXED}
+    return {name: float(steps_of(mine, column)[:, 0].mean()) for name, mine in fixed.items() if len(mine)}
 
 
 def draw_streams(rows: pd.DataFrame, settings: list[dict]) -> Figure:
     """Accuracy on the concepts known by then over the FLOPs spent, growth step by growth step, a panel per setting."""
     columns = min(len(settings), 3)
     lines = math.ceil(len(settings) / columns)
-    figure, panels = subplots(lines, columns, figsize=(max(5 * columns, 7), 4.4 * lines), squeeze=False)
+    figure, panels = subplots(lines, columns, figsize=(max(4.6 * columns, 7), 4 * lines), squeeze=False)
     for axes in panels.flat[len(settings) :]:
         axes.set_axis_off()
-    for axes, setting in zip(panels.flat, settings, strict=False):
+    for number, (axes, setting) in enumerate(zip(panels.flat, settings, strict=False)):
         part = equal_flops(rows, setting)
         column = score_column(part)
         for method in [method for method in ORDER if (part["method"] == method).any()]:
@@ -196,12 +196,11 @@ def draw_streams(rows: pd.DataFrame, settings: list[dict]) -> Figure:
             axes.errorbar(
                 flops, scores.mean(0), bars, marker="o", capsize=3, lw=lead, color=COLOURS[method], label=method
             )
-        what = "concepts known by then" if column == "steps_known" else "all concepts"
         seeds = part.loc[part["method"] == "growclip", "seed"].nunique()
-        axes.set(
-            xlabel="training so far (TFLOPs)", ylabel=f"accuracy, {what}", title=f"{place(setting)}; seeds: {seeds}"
-        )
-    panels.flat[0].legend(loc="best")
+        where, _, timetable = place(setting).rpartition(", ")
+        axes.set_title(f"{where},\n{timetable}; seeds: {seeds}", fontsize=10)
+        axes.set(xlabel="training so far (TFLOPs)", ylabel="" if number % columns else "accuracy on what is known")
+    figure.legend(*panels.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 
@@ -213,9 +212,12 @@ def draw_verdicts(found: list[Finding]) -> Figure:
     figure, panels = subplots(len(places), 1, figsize=size, squeeze=False, sharex=True, height_ratios=rows)
     for axes, where in zip(panels[:, 0], places, strict=True):
         mine = [finding for finding in found if finding.data == where]
-        forest(axes, {f"{f.what}, equal {f.equal}": f.found for f in mine}, "points")
-        axes.set(title=where, xlabel=None)
-    axes.set(xlabel="points of mean zero-shot accuracy (95 %)")
+        rivals = [f.what.removeprefix("GrowCLIP - ").removesuffix(", zero-shot") for f in mine]
+        names = [f"{rival}, equal {f.equal}" for rival, f in zip(rivals, mine, strict=True)]
+        forest(axes, dict(zip(names, (f.found for f in mine), strict=True)), "points")
+        axes.set_title(where, fontsize=11)
+        axes.set(xlabel=None)
+    axes.set(xlabel="GrowCLIP minus fixed, points of mean zero-shot accuracy (95 %)")
     return figure
 
 

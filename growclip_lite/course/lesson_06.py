@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from growclip_lite.architecture import Architecture, ModelConfig, count_parameters, forward_flops
+from growclip_lite.architecture import HEAD_SIZE, Architecture, ModelConfig, count_parameters, forward_flops
 from growclip_lite.course import lesson_04, place
 from growclip_lite.course.display import PALETTE, subplots
 from growclip_lite.course.exercises import exercise, require
@@ -112,11 +113,11 @@ def draw_pairs(images: Tensor, texts: Tensor, title: str) -> Figure:
         chosen = np.linspace(0, len(x) - 1, min(60, len(x))).astype(int)
         axes.plot(*np.stack([x[chosen], y[chosen]]).transpose(2, 0, 1), color=GREY, lw=0.7, alpha=0.7, zorder=1)
         for part, name in ((x, "image"), (y, "text")):
-            axes.scatter(*part.T, s=14, color=COLOURS[name], label=f"{name}s", zorder=2)
+            axes.scatter(*part.T, s=8, alpha=0.4, lw=0, color=COLOURS[name], label=f"{name}s", zorder=2)
             axes.plot(*part.mean(0), "X", ms=15, color="#222222", mec=COLOURS[name], mew=2.5, zorder=3)
     panels[0].set(xlabel="first principal component", ylabel="second principal component", title=title)
     panels[1].set(ylabel="from the mean text to the mean image", title="the same, seen from the side")
-    panels[1].set(xlabel="where they vary most across that")
+    panels[1].set(xlabel="direction of largest spread at right angles to it")
     panels[1].legend(loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
@@ -171,21 +172,24 @@ def draw_agreement(found: dict[int, dict[str, Tensor]]) -> Figure:
 
 @exercise
 def check_saved_parameters(answer: Callable) -> None:
-    config = ModelConfig(image_size=32, patch_size=8, context_length=24, vocab_size=100, embed_dim=64)
-    for heads in (1, 2, 3):
-        for depth in range(1, 5):
-            apart = count_parameters(Architecture(depth + 1, heads, depth + 1, heads, 0, heads), config)
-            for shared in range(1, depth + 1):
-                rest = depth + 1 - shared
-                expected = apart - count_parameters(Architecture(rest, heads, rest, heads, shared, heads), config)
-                got, channels = int(answer(shared, 32 * heads)), 32 * heads
-                block = 12 * channels**2
-                if got == expected:
-                    continue
-                require(got != shared * block, "the two adapters in front of the shared encoder have weights as well.")
-                require(got != shared * (block - 2 * channels**2), "there is one pair of adapters, not one per block.")
-                require(got != 2 * shared * block - 2 * channels**2, "of two blocks one remains.")
-                require(False, f"{shared} shared block(s) of {channels} channels do not save {got}.")
+    config = ModelConfig(image_size=32, patch_size=8, context_length=24, vocab_size=100, embed_dim=100)
+    for image, text, shared in itertools.product((1, 2, 3), repeat=3):
+        for depth in range(1, 4):
+            apart = count_parameters(Architecture(depth + 1, image, depth + 1, text, 0, 1), config)
+            merged = count_parameters(Architecture(1, image, 1, text, depth, shared), config)
+            wide = [HEAD_SIZE * heads for heads in (image, text, shared)]
+            a, b, c = wide
+            expected = apart - merged + config.embed_dim * (2 * c - a - b)  # without the projections
+            got = int(answer(depth, *wide))
+            if got == expected:
+                continue
+            require(got != expected + config.embed_dim * (a + b - 2 * c), "leave out the last projections.")
+            before, after = 12 * depth * (a**2 + b**2), 12 * depth * c**2
+            require(got != before - after, "the two adapters in front of the shared encoder have weights as well.")
+            require(got != before - after - depth * c * (a + b), "an adapter per modality, not one per block.")
+            require(got != before - after - 2 * c**2, "an adapter maps its modality's channels to the shared ones.")
+            require(got != before - 2 * after - c * (a + b), "the shared blocks are there once.")
+            require(False, f"{depth} shared block(s) of {c} channels, for {a} and {b}, do not save {got}.")
 
 
 @exercise

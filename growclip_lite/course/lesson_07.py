@@ -56,7 +56,7 @@ def draw_on(axes: Axes, lattice: Lattice, title: str) -> None:
     x, y = lattice.added.astype(float), lattice.flops / 1e6
     for units in np.unique(lattice.added):
         here = np.flatnonzero(lattice.added == units)
-        x[here[np.argsort(y[here])]] += np.linspace(-0.3, 0.3, len(here)) if len(here) > 1 else 0
+        x[here[np.argsort(y[here])]] += np.linspace(-0.18, 0.18, len(here)) if len(here) > 1 else 0
     place = {tuple(sizes): i for i, sizes in enumerate(lattice.sizes)}
     more = [(i, place.get(tuple(s + step))) for i, s in enumerate(lattice.sizes) for step in np.eye(6, dtype=int)]
     edges = [[(x[i], y[i]), (x[j], y[j])] for i, j in more if j is not None]
@@ -66,9 +66,33 @@ def draw_on(axes: Axes, lattice: Lattice, title: str) -> None:
     out, lit = ~lattice.members, lattice.members
     axes.scatter(x[out], y[out], s=14, color=PALE, zorder=2, label="candidates")
     axes.scatter(x[lit], y[lit], s=36, color=LIT, zorder=3, label=f"members: {lit.sum()} of {len(lit)}")
-    axes.set(xlabel="added units", ylabel="cost of a pair (MFLOPs)", title=title)
+    axes.set(xlabel="added units (dots of one column spread sideways)", ylabel="cost of a pair (MFLOPs)", title=title)
     axes.set(xticks=range(int(lattice.added.max()) + 1), ylim=(0, None))
     axes.legend(loc="upper left")
+
+
+def name_members(axes: Axes, lattice: Lattice) -> None:
+    """Beside the lattice: what its members grow, in the order of their cost."""
+    lines = []
+    for i in sorted(np.flatnonzero(lattice.members), key=lambda i: -lattice.flops[i]):
+        grown = zip(NAMES, lattice.sizes[i] - lattice.space.base.sizes, strict=True)
+        what = ", ".join(f"+{more} {name}" for name, more in grown if more)
+        lines.append(f"{lattice.flops[i] / 1e6:.1f} MFLOPs: {what}")
+    axes.text(1.02, 0.98, "\n".join(["members", *lines]), transform=axes.transAxes, va="top", fontsize=9, color=LIT)
+
+
+def number_cells(axes: Axes, values: np.ndarray) -> None:
+    """Writes every whole number of an image in `viridis_r` into its cell."""
+    for (row, column), value in np.ndenumerate(values):
+        axes.text(
+            column,
+            row,
+            f"{value}",
+            ha="center",
+            va="center",
+            fontsize=9,
+            color="white" if value > values.max() / 2 else "black",
+        )
 
 
 def draw_lattice(base: Architecture, config: ModelConfig, data_ratio: float, power: float, grows: str) -> Figure:
@@ -100,7 +124,7 @@ def draw_corners(
         picture = axes.imshow(used, vmin=0, vmax=len(everyone), cmap="viridis", aspect="auto")
         axes.grid(False)
         axes.set(title=name, xlabel="input channel", ylabel="output row")
-    figure.colorbar(picture, ax=panels, label="used by so many architectures")
+    figure.colorbar(picture, ax=panels, label=f"architectures that use it, of {len(everyone)}: base, members, supernet")
     return figure
 
 
@@ -158,7 +182,7 @@ def check_is_member(answer: Callable) -> None:
 
 
 @exercise
-def check_cheapest_and_dearest(answer: Callable) -> None:
+def check_ends_of(answer: Callable) -> None:
     for space in _spaces():
         low, high = answer(space)
         given = all(isinstance(end, Architecture) for end in (low, high))

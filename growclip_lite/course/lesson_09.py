@@ -14,7 +14,7 @@ from torch import Tensor
 from growclip_lite.course.display import PALETTE, subplots
 from growclip_lite.course.exercises import exercise, require
 from growclip_lite.data.stream import Task
-from growclip_lite.evaluate import mean, zero_shot_all
+from growclip_lite.evaluate import mean_accuracy
 from growclip_lite.inherit import blend
 from growclip_lite.model import GrowCLIP
 from growclip_lite.search import held_out_loss
@@ -37,7 +37,7 @@ def follow(
     state, found = None, []
     for mark in marks:
         state = fit(model, data, config, seed, state=state, stop=mark)
-        accuracies = [mean(zero_shot_all(model, part)) for part in tasks]
+        accuracies = [mean_accuracy(model, part) for part in tasks]
         found.append([held_out_loss(model, batches), *accuracies])
     return np.array(found)
 
@@ -61,17 +61,11 @@ def draw_blend(m: float, inherited: Tensor, fresh: Tensor, sweep: dict[float, fl
 
 
 def draw_study(rows: pd.DataFrame) -> Figure:
-    """Study 3, over the momentum of both readings: final accuracy, and accuracy on earlier concepts before growing
-    minus after; bars are 95 % intervals."""
+    """Study 3, over the momentum of both readings: final accuracy, and the gain of accuracy on earlier concepts since
+    before growing; bars are 95 % intervals."""
     figure, panels = subplots(2, 2, figsize=(11, 7))
-    draw_momenta(
-        panels,
-        rows,
-        {
-            "zero_shot_mean": "final mean zero-shot accuracy",
-            "forgetting": "lost of earlier concepts (< 0: gained)",
-        },
-    )
+    columns = {"zero_shot_mean": "final mean zero-shot accuracy", "gained": "accuracy gained on earlier concepts"}
+    draw_momenta(panels, rows.assign(gained=-rows["forgetting"]), columns)
     return figure
 
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from scipy.stats import kendalltau
 
 from growclip_lite.architecture import HEAD_SIZE, Architecture
-from growclip_lite.bench.search_quality import between_trainings
+from growclip_lite.bench.search_quality import training_noise
 from growclip_lite.course.display import PALETTE, subplots
 from growclip_lite.course.exercises import exercise, require
 from growclip_lite.course.place import root
@@ -48,7 +48,7 @@ def measured() -> pd.DataFrame:
 
 def draw_against(table: pd.DataFrame, x: str, labels: tuple[str, str]) -> Figure:
     """Column `x` against the trained loss, a panel per seed, bars for what a second training changes."""
-    once, noise = table[table["repeat"] == 0], between_trainings(table)
+    once, noise = table[table["repeat"] == 0], training_noise(table)[0]
     figure, panels = subplots(1, once["seed"].nunique(), figsize=(11, 3.8))
     for axes, (seed, rows) in zip(panels, once.groupby("seed"), strict=True):
         tau = kendalltau(rows[x], rows["trained_loss"]).statistic
@@ -75,7 +75,7 @@ def draw_added(table: pd.DataFrame) -> Figure:
 
 
 def front(costs: Sequence[float], losses: Sequence[float]) -> list[int]:
-    """Indices of the members that no other one beats in both, from cheap to dear."""
+    """Indices of the members that no other one beats in both, from cheap to expensive."""
     found, best = [], np.inf
     for i in np.lexsort((losses, costs)):
         if losses[i] < best:
@@ -132,8 +132,8 @@ def draw_choice(table: pd.DataFrame, seed: int, budget: float) -> Figure:
     rows = table[(table["seed"] == seed) & (table["repeat"] == 0)]
     figure, axes = subplots(figsize=(8, 4.4))
     inside = rows["flops"] <= budget * 1e6
-    noise = between_trainings(table)
-    for part, colour, label in ((~inside, PALE, "too dear"), (inside, LIT, "within the budget")):
+    noise = training_noise(table)[0]
+    for part, colour, label in ((~inside, PALE, "over budget"), (inside, LIT, "within the budget")):
         axes.errorbar(rows["flops"][part] / 1e6, rows["trained_loss"][part], noise, fmt="o", color=colour,
                       elinewidth=0.8, label=label)  # fmt: skip
     axes.axvline(budget, color=PALETTE[1], ls="--")
@@ -216,7 +216,7 @@ def check_pareto_front(answer: Callable) -> None:
     rng = np.random.default_rng(0)
     for count in (1, 6, 12):
         for _ in range(4):
-            costs, losses = rng.integers(1, 6, count).astype(float), rng.normal(3, 1, count)  # some are equally dear
+            costs, losses = rng.integers(1, 6, count).astype(float), rng.normal(3, 1, count)  # some cost the same
             got, right = sorted(int(i) for i in answer(costs.tolist(), losses.tolist())), sorted(front(costs, losses))
             missing, surplus = set(right) - set(got), set(got) - set(right)
             require(

@@ -96,25 +96,30 @@ def same_weights(one: GrowCLIP, other: GrowCLIP) -> bool:
 
 
 def draw_replay(steps: Sequence[Played], chance: float) -> Figure:
-    """One column per growth step: architecture, ranking of the search, held-out loss, accuracy so far."""
-    figure, rows = subplots(4, len(steps), figsize=(3.5 * len(steps), 11.5), squeeze=False)
+    """One column per growth step: architecture, ranking of the search, held-out loss; below, the accuracy."""
+    figure, rows = subplots(4, len(steps), figsize=(3.6 * len(steps), 12), squeeze=False)
+    for axes in rows[3]:
+        axes.remove()
+    accuracy = figure.add_subplot(rows[0, 0].get_gridspec()[3, :])
     widest = max(max(s.architecture.sizes[1::2]) for s in steps)
     for number, played in enumerate(steps):
-        top, ranking, loss, accuracy = rows[:, number]
+        top, ranking, loss, _ = rows[:, number]
         draw_architecture(top, played.architecture.to_dict(), 0, 0.45 / widest)
         top.set(xlim=(-0.5, 0.5), ylim=(-0.2, 6), xticks=[], yticks=[], title=f"step {number + 1}")
+        top.set_xlabel(str(played.architecture).replace(", ", "\n"), fontsize=10)
         top.grid(False)
         draw_ranking(ranking, played)
         draw_losses(loss, played)
-        accuracy.plot(range(1, number + 2), [s.zero_shot for s in steps[: number + 1]], "o-", color="black")
-        accuracy.axhline(chance, color=GREY, ls=":")
-        accuracy.set(xlim=(0.7, len(steps) + 0.3), ylim=(0, 1), xticks=range(1, len(steps) + 1), xlabel="growth step")
+    accuracy.plot(range(1, len(steps) + 1), [s.zero_shot for s in steps], "o-", color="black")
+    accuracy.axhline(chance, color=GREY, ls=":", label="chance")
+    accuracy.legend(loc="upper left")
+    accuracy.set(xlim=(0.5, len(steps) + 0.5), ylim=(0, 1), xticks=range(1, len(steps) + 1), xlabel="growth step")
+    accuracy.set_ylabel("mean zero-shot")
     for axes in rows[2]:
         losses = [value for s in steps for _, value in s.curve]
         axes.set_ylim(0.9 * min(losses), 1.05 * max(losses))
-    for axes, name in zip(rows[:, 0], ("blocks", "loss in the search", "held-out loss", "mean zero-shot"), strict=True):
+    for axes, name in zip(rows[:3, 0], ("blocks", "loss in the search", "held-out loss"), strict=True):
         axes.set_ylabel(name)
-    rows[3, 0].annotate("dotted: chance", (1.5, chance), va="bottom", fontsize=9, color="#666666")
     for name in ("image", "text", "shared"):
         rows[0, 0].plot([], [], "s", ms=8, color=COLOURS[name], label=name)
     rows[0, 0].legend(loc="upper left", fontsize=9)
@@ -130,9 +135,13 @@ def draw_ranking(axes, played: Played) -> None:
         axes.text(0.5, 0.5, "no search", transform=axes.transAxes, ha="center", color="#666666")
         axes.set(xticks=[], yticks=[])
         return
-    tied = min(member.loss for member in played.ranking) * (1 + TOLERANCE)
-    axes.axhline(tied, color=GREY, ls="--")
-    axes.annotate("tied below", (1, tied), va="bottom", fontsize=9, color="#666666")
+    losses = [member.loss for member in played.ranking]
+    tied = min(losses) * (1 + TOLERANCE)
+    if max(losses) > tied:
+        axes.axhline(tied, color=GREY, ls="--")
+        axes.annotate("tied below", (1, tied), va="bottom", fontsize=9, color="#666666")
+    else:
+        axes.set_title(f"all tied (within {TOLERANCE:.0%})", fontsize=10, color="#666666")
     axes.set_xlabel("members by rank (diamond: chosen)")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.margins(y=0.25)
@@ -140,17 +149,12 @@ def draw_ranking(axes, played: Played) -> None:
 
 def draw_losses(axes, played: Played) -> None:
     """Held-out loss: before growing, after inheriting, after the search, then during training."""
+    looks = {0: "0", len(played.curve) - 1: f"{played.curve[-1][0]}"}
     if played.ranking:
-        names, values = ("old", "inherit", "search"), (played.before, played.inherited, played.searched)
-        axes.plot([-3, -2, -1], values, "s--", color=PALETTE[4], ms=6)
-    else:
-        names = ()
-    x = np.arange(len(played.curve))
-    axes.plot(x, [value for _, value in played.curve], "o-", color=PALETTE[0], ms=4)
-    last = [0, len(x) - 1]
-    axes.set_xticks(
-        [*range(-len(names), 0), *last], [*names, *(str(played.curve[i][0]) for i in last)], fontsize=8, rotation=30
-    )
+        axes.plot([-6, -4, -2], (played.before, played.inherited, played.searched), "s--", color=PALETTE[4], ms=6)
+        looks |= {-6: "old", -4: "grown", -2: "search"}
+    axes.plot(range(len(played.curve)), [value for _, value in played.curve], "o-", color=PALETTE[0], ms=4)
+    axes.set_xticks(list(looks), looks.values(), fontsize=9)
     axes.set_xlabel("iteration")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from growclip_lite.architecture import Architecture, ModelConfig, count_parameters, forward_flops
+from growclip_lite.architecture import HEAD_SIZE, Architecture, ModelConfig, count_parameters, forward_flops
 from growclip_lite.course.display import PALETTE, subplots
 from growclip_lite.course.exercises import exercise, require
 from growclip_lite.plots import COLOURS, GREY
@@ -84,9 +84,10 @@ def added(rows: pd.DataFrame, equal: str, config: ModelConfig) -> float:
 
 
 def gains(rows: pd.DataFrame, equal: str, column: str = "zero_shot_mean") -> dict[str, Difference]:
-    """By grown dimension, points over no growth, paired by seed."""
-    same = rows[rows["equal"] == equal].groupby("growth")
-    return {name: paired(part, base_of(rows), column) for name, part in same}
+    """By grown dimension, points over no growth, paired by seed; balanced growth comes last."""
+    same = rows[rows["equal"] == equal]
+    names = [name for name in (*NAMES, "balanced") if name in set(same["growth"])]
+    return {name: paired(same[same["growth"] == name], base_of(rows), column) for name in names}
 
 
 # ---- figures ----
@@ -111,11 +112,13 @@ def draw_gains(rows: pd.DataFrame, config: ModelConfig) -> Figure:
     figure, panels = subplots(1, len(shown), figsize=(6.2 * len(shown), 4), squeeze=False)
     for axes, equal in zip(panels[0], shown, strict=True):
         name, _, unit, per = EQUAL[equal]
-        found = {}
-        for growth, part in rows[rows["equal"] == equal].groupby("growth"):
+        found, colours = {}, []
+        for growth in gains(rows, equal):
+            part = rows[(rows["equal"] == equal) & (rows["growth"] == growth)]
             factor = 100 * unit / added(part, equal, config)
             found[words(growth)] = paired(part, base_of(rows), "zero_shot_mean", factor)
-        forest(axes, found, f"points over no growth, per {per}")
+            colours.append(COLOURS.get(growth.split("_")[0], COLOURS["mean"]))
+        forest(axes, found, f"points over no growth, per {per}", colours)
         axes.set(title=f"equal added {name}")
     return figure
 
@@ -135,7 +138,7 @@ def tasks_in(rows: pd.DataFrame) -> dict[str, str]:
 
 
 def draw_tasks(rows: pd.DataFrame, equal: str = "flops") -> Figure:
-    """Points over no growth, dimension by task; bold where the interval does not hold zero."""
+    """Points over no growth, dimension by task; bold where the interval does not contain zero."""
     columns = tasks_in(rows)
     found = {column: gains(rows, equal, column) for column in columns}
     names = list(found["zero_shot_mean"])
@@ -185,19 +188,26 @@ def draw_dimension(rows: pd.DataFrame, dimension: str, task: str) -> Figure:
 
 
 @exercise
-def check_added_flops(answer: Callable) -> None:
+def check_gained_flops(answer: Callable) -> None:
     config = ModelConfig(image_size=32, patch_size=8, context_length=24, vocab_size=100, embed_dim=64)
-    for heads in (1, 2, 4):
-        one = Architecture(1, heads, 1, heads, 1, heads)
-        for blocks in (1, 3):
-            for name, tokens in (("image_depth", 16), ("text_depth", 24)):
-                more = replace(one, **{name: 1 + blocks})
-                expected = forward_flops(more, config) - forward_flops(one, config)
-                got = int(answer(blocks, tokens, 32 * heads))
-                require(2 * got != expected, "a multiplication and an addition count as two.")
-                matrices = blocks * 24 * tokens * (32 * heads) ** 2
-                require(got != matrices, "the attention scores and the mixing are missing.")
-                require(got == expected, f"{blocks} block(s), {tokens} tokens, {32 * heads} channels: not {got:,}.")
+    for name, tokens in (("image", 16), ("text", 24)):
+        for heads, more in ((2, 1), (1, 1), (2, 2), (4, 1)):
+
+            def block(width: int, name: str = name) -> int:
+                one = replace(Architecture(1, 1, 1, 1, 1, 1), **{f"{name}_width": width})
+                return forward_flops(replace(one, **{f"{name}_depth": 2}), config) - forward_flops(one, config)
+
+            expected, c, m = block(heads + more) - block(heads), HEAD_SIZE * heads, HEAD_SIZE * more
+            got = int(answer(tokens, c, m))
+            attention = 4 * tokens**2 * m
+            require(2 * got != expected, "a multiplication and an addition count as two.")
+            require(got != block(heads + more), "that is the whole wider block: subtract what it cost before.")
+            whole = "the block grows, none is added: the square of the new width minus the square of the old one."
+            require(got != block(more), whole)
+            require(got != expected - attention, "the attention scores and the mixing are missing.")
+            squared = "matrices cost by the *square* of the width: that of the new one minus that of the old one."
+            require(got != 24 * tokens * m + attention, squared)
+            require(got == expected, f"{tokens} tokens, {c} channels and {m} more: not {got:,}.")
 
 
 @exercise

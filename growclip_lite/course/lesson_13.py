@@ -24,6 +24,7 @@ from growclip_lite.studies.statistics import Difference, difference, verdict
 from growclip_lite.studies.table import SETTING, rows_of
 
 COLOURS = dict(zip(VERDICTS, (PALETTE[2], PALETTE[0], PALETTE[4], GREY), strict=True))
+MARKERS = dict(zip(VERDICTS, "^osx", strict=True))
 CURVES = {"mean zero-shot": "steps_mean", "image-to-text R@1": "steps_i2t_r1"}
 AGAIN = (("growclip", "all"), ("fixed small", "flops"), ("fixed medium", "flops"))  # method, view
 
@@ -51,21 +52,56 @@ def t_test_finds(one: np.ndarray, other: np.ndarray, paired: bool) -> float:
     return float((test.pvalue < 0.05).mean())
 
 
+def in_groups(found: list[Judged]) -> dict[str, list[tuple[str, Judged]]]:
+    """Findings in groups that share claim, what is compared, score, and what is held equal: by title, each with the
+    rest of its description."""
+    groups: dict[tuple, list[Judged]] = {}
+    for one in found:
+        left, _, right = one[0].what.partition(" - ")
+        groups.setdefault((one[0].claim, left, tuple(right.split(", ")[1:]), one[0].equal), []).append(one)
+    titled = {}
+    for (claim, left, score, equal), mine in groups.items():
+        same = len({finding.what for finding, _, _ in mine}) == 1
+        what = mine[0][0].what if same else ", ".join([f"{left} - ...", *score])
+        titled[f"{claim} · {what}; equal: {equal}"] = lines = []
+        for one in mine:
+            finding, seeds = one[0], one[0].found.seeds
+            rival = "" if same else f": {finding.what.partition(' - ')[2].split(', ')[0]}"
+            lines.append((f"{finding.data}{rival}, {seeds} seed{'s' if seeds > 1 else ''}", one))
+    return titled
+
+
+def print_groups(found: list[Judged]) -> None:
+    """Findings, group by group: data, rival, seeds, and the difference with its interval."""
+    for title, lines in in_groups(found).items():
+        print(title)
+        for line, (finding, _, _) in lines:
+            print(f"   {line}: {finding.found}")
+
+
 def draw_forest(found: list[Judged]) -> Figure:
-    """Differences with their intervals, a line each, coloured by verdict."""
-    figure, axes = subplots(figsize=(11, 1.6 + 0.42 * len(found)))
-    axes.set_ylim(0.6 - len(found), 0.6)
-    for number, (finding, _, told) in enumerate(found):
-        d = finding.found
-        reach = None if np.isnan(d.low) else [[d.mean - d.low], [d.high - d.mean]]
-        axes.errorbar(d.mean, -number, xerr=reach, fmt="o", color=COLOURS[told], capsize=3, lw=2)
+    """Differences with their intervals, a line each under the title of their group; verdicts by colour and marker."""
+    groups = in_groups(found)
+    figure, axes = subplots(figsize=(11, 1.4 + 0.27 * (len(found) + len(groups))))
+    axes.axvline(0, color="#222222", lw=1)
+    labels, y = {}, 0
+    for title, lines in groups.items():
+        box, at = {"facecolor": "white", "edgecolor": "none", "pad": 1}, axes.get_yaxis_transform()
+        style = {"va": "center", "fontsize": 9, "weight": "bold", "bbox": box}
+        axes.annotate(title, (0, y), (-160, 0), xycoords=at, textcoords="offset points", **style)
+        for line, (finding, _, told) in lines:
+            y -= 1
+            labels[y] = line
+            figures.interval(axes, finding.found, y, COLOURS[told], MARKERS[told])
+        y -= 1
     for told in VERDICTS:
         if any(told == one for _, _, one in found):
-            axes.plot([], [], "o", color=COLOURS[told], label=told)
-    labels = [f"{f.claim} · {f.what}\n{f.equal}; {f.data}; seeds: {f.found.seeds}" for f, _, _ in found]
-    axes.set_yticks([-number for number in range(len(found))], labels, fontsize=8)
-    axes.axvline(0, color="#222222", lw=1)
-    axes.set(xlabel="difference and 95 % interval, points of accuracy")
+            axes.plot([], [], MARKERS[told], color=COLOURS[told], label=told)
+    axes.set_yticks(list(labels), labels.values(), fontsize=9)
+    axes.set(ylim=(y + 0.4, 0.6), xlabel="difference and 95 % interval, points of accuracy")
+    axes.grid(axis="y", visible=False)
+    axes.spines["left"].set_visible(False)
+    axes.tick_params("y", length=0)
     figure.legend(loc="outside upper right", ncols=4, fontsize=9)
     return figure
 
@@ -75,17 +111,17 @@ def draw_growth(folder: Path, setting: str, score: str) -> Figure:
     rows = read(folder, "growth", **next(s for s in settings(folder, "growth") if place(s) == setting))
     figure, (left, right) = subplots(1, 2, figsize=(12, 4.4), sharey=True)
     figures.draw_growth(left, right, rows, CURVES[score])
-    left.set(ylabel=f"{score}, test data", title=setting)
-    right.set_title(f"up to {rows['seed'].nunique()} seeds")
+    left.set(ylabel=f"{score}, test data")
+    left.set_title(f"{setting}; up to {rows['seed'].nunique()} seeds", loc="left")
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
     return figure
 
 
 def draw_continual(rows: pd.DataFrame) -> Figure:
     """Study 7: accuracy on new concepts over what was lost of earlier ones, means over seeds."""
-    figure, axes = subplots(figsize=(9.5, 4.4))
+    figure, axes = subplots(figsize=(8.5, 4.6))
     figures.draw_forgetting(axes, rows)
-    figure.legend(loc="outside right center", fontsize=8)
+    axes.legend(loc="lower right", fontsize=9)
     return figure
 
 

@@ -24,7 +24,7 @@ from growclip_lite.course.lesson_04 import shipped, tasks_of, test_pairs
 from growclip_lite.course.place import checkpoint
 from growclip_lite.data.pictures import to_pixels
 from growclip_lite.errors import InputError
-from growclip_lite.evaluate import classify, embed_images
+from growclip_lite.evaluate import classify, embed_images, split_labels
 from growclip_lite.model import GrowCLIP
 from growclip_lite.plots import GREY
 
@@ -91,7 +91,7 @@ def draw_shares(images: Sequence[np.ndarray], labels: Sequence[str], shares: Ten
 
 def draw_classified(name: str, labels: str) -> Figure:
     """The widget: one picture, and labels separated by commas."""
-    chosen = list(dict.fromkeys(label.strip() for label in labels.split(",") if label.strip())) or ["thing"]
+    chosen = split_labels(labels) or ["thing"]
     return draw_shares([picture(name)], chosen, classify(shipped(), picture(name)[None], chosen))
 
 

@@ -20,10 +20,13 @@ from PIL import Image, ImageDraw
 from growclip_lite.architecture import Architecture, ModelConfig, forward_flops, training_flops
 from growclip_lite.bench.throughput import OUR_NAME, Setting, our_step
 from growclip_lite.bench.timing import has_gpu, in_turns, ratios
+from growclip_lite.checkpoint import load_model
 from growclip_lite.course.display import PALETTE, subplots
 from growclip_lite.course.exercises import exercise, require
 from growclip_lite.course.place import root
+from growclip_lite.data.stream import Stream
 from growclip_lite.devices import fast_dtype
+from growclip_lite.evaluate import answers
 from growclip_lite.model import new_model
 from growclip_lite.plots import GREY
 from growclip_lite.profiles import Profile
@@ -150,6 +153,12 @@ def gpu_rows() -> dict[str, pd.DataFrame]:
     return {name: rows for name, rows in found.items() if len(rows)}
 
 
+def short_name(machine: str) -> str:
+    """A machine's processor, and its GPU where there is one."""
+    words = machine.split(", ")  # processor, cores, threads, GPU
+    return f"{words[0]}, {words[-1]}" if has_gpu(machine) else words[0]
+
+
 def shipped_throughput() -> pd.DataFrame:
     """Training speed over ours in results/bench_throughput.csv: median and quartiles over windows, a row per contender
     and machine."""
@@ -183,9 +192,7 @@ def draw_throughput(seconds: pd.DataFrame, shipped: pd.DataFrame) -> Figure:
         part = shipped[shipped["machine"] == machine].set_index("contender").reindex(contenders)
         bars = np.stack([part["ratio"] - part["low"], part["high"] - part["ratio"]])
         y = np.arange(len(part)) + 0.8 * (number + 0.5) / len(machines) - 0.4
-        words = machine.split(", ")  # processor, cores, threads, and a GPU where there is one
-        label = f"{words[0]}, {words[-1]}" if has_gpu(machine) else words[0]
-        right.barh(y, part["ratio"], 0.7 / len(machines), xerr=bars, capsize=2, label=label)
+        right.barh(y, part["ratio"], 0.7 / len(machines), xerr=bars, capsize=2, label=short_name(machine))
     right.axvline(1, color=GREY, ls=":")
     right.set_yticks(range(len(contenders)), contenders, fontsize=9)
     right.invert_yaxis()
@@ -236,6 +243,17 @@ def draw_samples(folder: Path, table: pd.DataFrame) -> Figure:
         caption = row.caption.replace(" flag", " flag\n")
         axes.set_title(f"step {row.step}\n{caption}", fontsize=9)
     return figure
+
+
+def by_pattern(stream: Stream, out: Path) -> pd.DataFrame:
+    """By pattern: test pictures, and the share recognised after every growth step of the run at `out`."""
+    task = stream.tasks[0]
+    shown = np.array([prompts[0] for prompts in task.prompts])[task.labels]
+    table = {"pictures": {name: int((shown == name).sum()) for name in (*FIRST, *LATER)}}
+    for step in range(1, 1 + len(stream.train)):
+        right = answers(load_model(out / f"step_{step}"), task).numpy() == task.labels
+        table[f"after step {step}"] = pd.Series(right).groupby(shown).mean()
+    return pd.DataFrame(table).loc[[*FIRST, *LATER]]
 
 
 @exercise

@@ -1,12 +1,19 @@
 # %% [markdown]
 # # 00 · Can I watch a CLIP grow now?
 #
-# **You will learn** what a CLIP does with a picture and a few sentences, and see one grow: small at
-# first, larger with every delivery of new data. **Read before:** nothing. **Takes** 25 minutes to
-# work through, {measured}. **Of the paper:** the idea of GrowCLIP (Deng et al., ICCV 2023) as a
-# whole; every part has a notebook of its own.
+# **You will learn** what a CLIP (*contrastive language-image pre-training*: one model for pictures and one for
+# sentences, trained so that what belongs together gets similar vectors) does with a picture and a few sentences, and
+# see one grow: small at first, larger with every delivery of new data. **Read before:** nothing. **Takes** 25 minutes
+# to work through, {measured}. **Of the paper:** the idea of GrowCLIP (Deng et al., ICCV 2023) as a whole; every part
+# has a notebook of its own.
 #
-# Nothing is downloaded. The pictures are drawn by the kit, the captions are written by it too.
+# Nothing is downloaded: the kit draws the pictures and writes the captions.
+
+# %% [markdown]
+# **How to use these notebooks.** Where a cell says *Predict*, put "a", "b" or "c" in place of `None` and run it before
+# you go on. Exercises say *right*, or what is still wrong; solutions are [here](solutions/00_start_here.ipynb).
+# Profile `laptop` computes in earnest, `smoke` only checks quickly that everything runs. A number in brackets, such as
+# (04), is another notebook.
 
 # %% tags=["parameters"]
 profile = "laptop"
@@ -28,7 +35,7 @@ from growclip_lite.course.predictions import Predictions
 from growclip_lite import GrowCLIP, load_stream
 from growclip_lite.architecture import count_parameters
 from growclip_lite.data.scenes import COLOUR_NAMES
-from growclip_lite.evaluate import embed_images, embed_texts, zero_shot
+from growclip_lite.evaluate import embed_images, embed_texts, probabilities, zero_shot
 from growclip_lite.profiles import get_profile
 from growclip_lite.widgets import explore
 
@@ -37,8 +44,8 @@ predictions = Predictions(folder(out), "00")
 # %% [markdown]
 # ## One picture, three sentences
 #
-# The kit ships a grown model. It turns a picture into a vector of 64 numbers, and a sentence too. Its three
-# parts, for pictures, for text and for both, are told as blocks x channels.
+# The kit ships a grown model. It turns a picture into a vector of 64 numbers, and a sentence too. The sizes of its
+# three parts (*encoders*: for pictures, for text, and one for both) are written as blocks x channels.
 
 # %% tags=["nbval-check-output"]
 shipped = GrowCLIP.from_pretrained(str(root() / "checkpoints" / "scenes-laptop"))
@@ -130,9 +137,9 @@ fall = by_loop - one
 predictions.reveal("one sentence", "a" if fall <= 0.03 else "b" if fall <= 0.3 else "c")
 
 # %% [markdown]
-# **Why:** "a red star at the beach" is about a star and a beach as well, and another picture may have
-# these. In the average over sixteen sentences, what they do not share fades. Then the bare word "red"
-# should do too, although no caption in training was so short. Does it?
+# **Why:** "a red star at the beach" is about a star and a beach as well, and another picture may have these. In the
+# average over sixteen sentences, what they do not share largely cancels. If that is the reason, the bare word "red"
+# should work as well, although no training caption is a single word. Does it?
 
 # %%
 bare_words = [[name] for name in COLOUR_NAMES[: len(task.prompts)]]
@@ -151,7 +158,7 @@ explore(
     "Four pictures, and below each the probabilities of four captions.",
     your_captions="a brown hexagon, three red triangles, a bar above a triangle, a red diamond on bricks",
 )
-belief = lesson_00.probabilities(shipped, pictures, captions)
+belief = probabilities(shipped, pictures, caption_vectors)
 assert torch.allclose(belief.sum(1), torch.ones(4), atol=1e-5)
 print("most probable of the first three captions, by picture:", belief.argmax(1).tolist())
 
@@ -182,8 +189,8 @@ predictions.predict("size", guess)
 # %% [markdown]
 # ### Predict
 #
-# Tested on everything that the last step knows, the model of the *first* step will reach, of the last
-# one's lead over chance, **a** less than a quarter, **b** a quarter to three quarters, **c** more.
+# We test the first and the last model on everything that the *last* step knows. How much of the last model's lead over
+# chance does the first one already have? **a** less than a quarter, **b** a quarter to three quarters, **c** more.
 
 # %%
 guess = None
@@ -219,9 +226,8 @@ show(lesson_00.draw_growth(report, chance), alt)
 
 # %% [markdown]
 # **Takeaway:** the size follows the amount of data (by a rule, 07), and nothing starts from zero: each model begins
-# with
-# what the one before had learnt. In profile `smoke` the training is far too short to learn much. The dashed
-# line, image-to-text R@1, is the share of test pictures that find their own caption first among all of the set (04).
+# with what the one before had learnt. In profile `smoke` the training is far too short to learn much. The dashed line,
+# image-to-text R@1, is the share of test pictures that find their own caption first among all of the set (04).
 #
 # **Why** the first model is weak on these tests: much of what they ask for, such as relations between
 # two objects, had not been in its data yet. More data, more training and more parameters come
@@ -245,24 +251,25 @@ recall = [entry["retrieval"]["i2t_r1"] for entry in steps]
 print("finds the caption at once:", ", ".join(f"{value:.2f}" for value in recall))
 
 # %% [markdown]
-# **Takeaway:** a small model that has seen little tells coarse things apart; which caption of four near
-# twins is right comes late.
+# **Takeaway:** a small model that has seen little tells coarse things apart; which of four near twins a caption belongs
+# to comes late. (Move the slider back: the first model.)
 #
 # ## More runs than one
 #
-# One run is an anecdote. The full runs of profile `laptop` took minutes each. We read their results
-# from the kit's tables. Differences are taken at equal FLOPs in all; in brackets the 95 % interval over
-# seeds. *Study* and *online* are two amounts of training, *equal epochs* and *equal steps* two ways to share
-# out the iterations among the growth steps (05).
+# One run is an anecdote: a *seed* fixes all of its random choices, and another seed is another run. So the kit's tables
+# have many, with these drawn scenes, with emoji and their names, and with CIFAR-10 (small photographs of ten classes).
+# Below is GrowCLIP minus the fixed architecture that did best: both sides of a difference spent the same FLOPs in total
+# (multiplications and additions, the measure of compute; 03), and the interval is over seeds. *Laptop*, *study* and
+# *online* are profiles, which differ in the amount of training and the starting size; *equal epochs* and *equal steps*
+# are ways to share out the iterations among the growth steps (05).
 
 # %%
-for line in lesson_00.other_runs(root() / "results"):
-    print(line)
+Markdown(lesson_00.other_runs(root() / "results"))
 
 # %% [markdown]
-# A negative difference says that a fixed architecture of the right size did better for the same
-# training FLOPs, and few seeds say little. To see where the method helps, and where it does not, is
-# what the kit is for.
+# A negative difference says that a fixed architecture of the right size did better for the same training FLOPs, and few
+# seeds say little. (Which size is right is known only after several were trained; that compute is not counted here.) To
+# see where the method helps, and where it does not, is what the kit is for.
 
 # %%
 predictions.score()
@@ -357,4 +364,4 @@ Markdown(lesson_00.contents(root() / "notebooks" / "source"))
 #
 # **References:** Deng et al. 2023 (GrowCLIP); Radford et al. 2021 (CLIP).
 #
-# **Next:** [01 · data that grow](01_data_that_grow.ipynb)
+# **Solutions:** [here](solutions/00_start_here.ipynb). **Next:** [01 · data that grow](01_data_that_grow.ipynb)

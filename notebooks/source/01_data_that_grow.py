@@ -55,8 +55,8 @@ alt = "Rows of drawn pictures with captions, one row per growth step; later rows
 show(lesson_01.draw_examples(stream), alt)
 
 # %% [markdown]
-# **Takeaway:** later parts hold more objects, and relations between them. Things with odd names such as
-# *bikuf* are the **named kinds**, each with its own look and its own invented name. Leaf through them:
+# **Takeaway:** later parts hold more objects, and relations between them. Things with odd names such as *sazid* are the
+# **named kinds**, each with its own look and its own invented name. Leaf through them:
 
 # %%
 explore(
@@ -167,8 +167,8 @@ alt = "Shares of four sorts of scene by growth step; single things only at first
 show(lesson_01.draw_mixture(shares), alt)
 
 # %% [markdown]
-# **Takeaway:** the first step knows single things only. Who trains on it cannot know what "above" means,
-# however large the model is. (Bars: means; lines: standard deviation over five seeds.)
+# **Takeaway:** the first step knows single things only. A model trained on it alone cannot know what "above" means,
+# however large it is. (Bars: means; lines: standard deviation over five seeds.)
 
 # %% [markdown]
 # ## Wrong captions
@@ -193,8 +193,9 @@ show(
 )
 
 # %% [markdown]
-# **Takeaway:** a wrong caption looks like any other; only the picture tells. Held-out pairs
-# and tests have none, so that scores measure the model and not the noise.
+# **Takeaway:** a wrong caption looks like any other; only the picture tells. (The pictures concerned pass their
+# captions round in a circle, so that none is lost.) Held-out pairs and tests have none, so that scores measure the
+# model and not the noise.
 
 # %% [markdown]
 # ## What is held out
@@ -374,7 +375,7 @@ lesson_01.check_flawless_batch(flawless_batch)
 # 5. The tokenizer grows at its end: old ids stay.
 #
 # **Not shown:** that such data *need* a larger model. Whether more names ask for more parameters is
-# a measurement (see the later notebooks on capacity), not a matter of course.
+# a measurement (05), not a matter of course.
 #
 # **Recall:** Why may the search look at validation pairs, but not at the test tasks?
 # <details><summary>Answer</summary> What is chosen by a score looks better on that score than it is.
@@ -382,4 +383,4 @@ lesson_01.check_flawless_batch(flawless_batch)
 #
 # **References:** Deng et al. 2023 (GrowCLIP); Radford et al. 2021 (CLIP); Sennrich et al. 2016 (byte pair encoding).
 #
-# **Next:** [02 · contrastive learning](02_contrastive_learning.ipynb)
+# **Solutions:** [here](solutions/01_data_that_grow.ipynb). **Next:** [02 · contrastive learning](02_contrastive_learning.ipynb)

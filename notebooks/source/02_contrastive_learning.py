@@ -182,9 +182,8 @@ for j in range(1, 6):
 predictions.reveal("push", "a" if push.argmax() == similar.argmax() else "c")
 
 # %% [markdown]
-# **Why:** a wrong pair is pushed apart *as much as it is believed in* (here a sixth of the probability). Negatives
-# that nobody would confuse
-# are left alone; the hard ones teach.
+# **Why:** a wrong pair is pushed apart *as much as it is believed in* (the probability, divided by the batch, here 6).
+# Negatives that nobody would confuse are left alone; the hard ones teach.
 
 # %% [markdown]
 # ## Does it teach? Vectors that learn to match
@@ -249,10 +248,10 @@ show(
 )
 
 # %% [markdown]
-# **Takeaway:** matching alone pulls pairs together. With a factor of 1 the loss stays above 0.7 of chance even
-# when every pair is found; exercise 3 shows that it could hardly be lower: it is the *scale* that is
-# missing, not the order. (At a factor of 100 it begins far above the upper edge. On the right the three curves
-# nearly coincide; after 40 steps nothing happens any more.) That is why CLIP learns the scale.
+# **Takeaway:** matching alone pulls pairs together. With a factor of 1 the loss stays above 0.7 of that of guessing
+# even when every pair is found; exercise 3 shows that it could hardly be lower: it is the *scale* that is missing, not
+# the order. (At a factor of 100 it begins far above the upper edge. On the right the three curves nearly coincide;
+# after 40 steps nothing happens any more.) That is why CLIP learns the scale.
 
 # %% [markdown]
 # ## When two captions say the same
@@ -294,25 +293,26 @@ def loss_of_one_row(logits, target):
 lesson_02.check_loss_of_one_row(loss_of_one_row)
 
 # %% [markdown] tags=["exercise-text"]
-# ## Exercise 2 · One direction only
+# ## Exercise 2 · The gradient of both directions
 #
-# Write the loss of one direction alone (the first cross-entropy, not divided by 2): every *image* looks for
-# its text.
+# Above, the gradient was that of one direction. Return the gradient (B, B) of the whole symmetric loss, the mean of
+# both cross-entropies, with respect to `logits` (B, B). No `backward`.
 #
 # <details><summary>Hint</summary>
 #
-# Which of the two matrices, `logits` or `logits.T`, has one row per image?
+# In the other direction columns are the rows: softmax over the images, then minus the same diagonal.
 # </details>
 
 
 # %% tags=["exercise"]
-def images_as_queries_only(images, texts, factor):
+def gradient_of_the_loss(logits):
     # SOLUTION
-    return F.cross_entropy(factor * images @ texts.T, torch.arange(len(images)))
+    right = torch.eye(len(logits))
+    return ((logits.softmax(1) - right) + (logits.softmax(0) - right)) / (2 * len(logits))
     # END
 
 
-lesson_02.check_images_as_queries_only(images_as_queries_only)
+lesson_02.check_gradient_of_the_loss(gradient_of_the_loss)
 
 # %% [markdown] tags=["exercise-text"]
 # ## Exercise 3 · How low can it go?
@@ -360,4 +360,4 @@ print(f"{least:.2f}, {least / math.log(256):.0%} of {math.log(256):.2f}")
 #
 # **References:** Radford et al. 2021 (CLIP), figure 3; van den Oord et al. 2018 (InfoNCE); Yang et al. 2022 (UniCL).
 #
-# **Next:** [03 · two encoders](03_two_encoders.ipynb)
+# **Solutions:** [here](solutions/02_contrastive_learning.ipynb). **Next:** [03 · two encoders](03_two_encoders.ipynb)

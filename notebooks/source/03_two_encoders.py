@@ -100,9 +100,10 @@ assert torch.allclose(patches, model.image.patches(pictures, torch.float32), ato
 predictions.reveal("tokens", {16: "a", 64: "b", 1024: "c"}[patches.shape[1]])
 
 # %% [markdown]
-# **Why:** 32 → 16 → 8 → 4, and 4 x 4 places are 16 tokens. Each stands for a patch of 8 x 8 pixels,
-# though it sees 15 x 15, as windows overlap. CLIP cuts patches with a single matrix instead;
-# the stem costs about ten times that matrix, and learns faster (Xiao et al. 2021).
+# **Why:** 32 → 16 → 8 → 4, and 4 x 4 places are 16 tokens. Each stands for a patch of 8 x 8 pixels, though it sees 15 x
+# 15, as windows overlap. CLIP cuts patches with a single matrix instead; the stem costs about ten times that matrix,
+# and learns faster (Xiao et al. 2021). What do its kernels look at? We measure how much a kernel's three colour means
+# differ, compared with how much all its 27 weights do; near 0 it is blind to colour.
 
 # %%
 show(
@@ -206,10 +207,10 @@ predictions.reveal("order", "a" if moved else "b")
 # %% [markdown]
 # ## Heads, and the block
 #
-# Several heads do the same side by side, each on its own 32 channels; the matrix `out` mixes them.
-# The block then lets every token think alone: up to four times the width, GELU (which lets positive numbers through
-# and presses negative ones towards 0), and down. Both
-# halves *add* to what flows through.
+# Several heads do the same side by side, each on its own 32 channels; the matrix `out` mixes them. The block then lets
+# every token think alone, in a small network of two layers (*feed-forward part* or *MLP*): up to four times the width,
+# GELU (which lets positive numbers through and presses negative ones towards 0), and down. Both halves *add* to what
+# flows through.
 
 
 # %%
@@ -256,7 +257,7 @@ assert torch.allclose(by_hand, model.encode_image(pictures), atol=1e-4)
 # OpenAI's CLIP differs here. Its words look back only, and the text is read at an end token; its image encoder
 # is read at one extra token, the *class token*. We let every token look at all others and take the mean. Nor have our
 # layers biases,
-# or a normalisation with weights of its own. What each of these brings is in `results/README.md` ("training throughput
+# or a normalisation with weights of its own. What each of these brings is in `results/speed.md` ("training throughput
 # by", "points of accuracy by"; two seeds).
 
 
@@ -401,7 +402,7 @@ assert counter.get_total_flops() == training_flops(*sizes, batch_size=4)
 print(f"{count_parameters(*sizes):,} parameters, {forward_flops(*sizes):,} FLOPs for one pair")
 
 # %% [markdown]
-# Which part is it? Turn one encoder's width (in heads of 32) and depth; the others stay as shipped.
+# Which part is it? Change one encoder's width (in heads of 32 channels) and depth; the others stay as shipped.
 
 # %%
 alt = "Bars of parameters and FLOPs by part of the model, as shipped."
@@ -512,4 +513,4 @@ lesson_03.check_tokens_where_attention_costs_as_much(tokens_where_attention_cost
 # **References:** Vaswani et al. 2017 (attention); Dosovitskiy et al. 2021 (ViT); Radford et al. 2021
 # (CLIP); Xiao et al. 2021 (convolutional stem); Deng et al. 2023 (GrowCLIP).
 #
-# **Next:** [04 · zero-shot and retrieval](04_zero_shot_and_retrieval.ipynb)
+# **Solutions:** [here](solutions/03_two_encoders.ipynb). **Next:** [04 · zero-shot and retrieval](04_zero_shot_and_retrieval.ipynb)

@@ -1,10 +1,10 @@
 # %% [markdown]
 # # 06 · What is gained by sharing layers?
 #
-# **You will learn** how one block serves pictures and sentences, what sharing saves and what it does
-# not, whose gradients meet in a shared weight, and what a modality gap is. **Read before:** 03.
-# **Takes** 30 minutes to work through, {measured}. **Of the paper:** the shared encoder of the growth
-# space, which is said to raise cross-modal fusion.
+# **You will learn** how one block serves pictures and sentences, what sharing saves and what it does not, whose
+# gradients meet in a shared weight, and what a modality gap is. **Read before:** 03, 04, 05. **Takes** 30 minutes to
+# work through, {measured}. **Of the paper:** the shared encoder of the growth space, which is said to improve
+# cross-modal fusion.
 #
 # Two encoders that never meet until the loss: that is CLIP. GrowCLIP lets them share their last blocks.
 # It sounds like fusion. We measure what it is.
@@ -90,8 +90,8 @@ print("two passes are not one pass over patches and words together")
 #
 # ### Predict
 #
-# Both encoders have five blocks. Now the last two are shared. FLOPs of a pair go down by
-# **a** about a third, **b** about a fifth, **c** nothing.
+# Both encoders have five blocks. Now the last two are shared. FLOPs of a pair go down by **a** by about a third, **b**
+# by about a fifth, **c** not at all.
 
 # %%
 guess = None
@@ -123,8 +123,8 @@ assert forward_flops(shared, sizes) - forward_flops(apart, sizes) == added
 print(f"{saved:,} parameters saved, {added:,} FLOPs added")
 
 # %% [markdown]
-# So there are two fair comparisons. At **equal FLOPs** sharing saves parameters. At **equal parameters**
-# the weights that are saved pay for longer paths: both passes get deeper, and dearer.
+# So there are two fair comparisons. At **equal FLOPs** sharing saves parameters. At **equal parameters** the weights
+# that are saved pay for longer paths: both passes get deeper, and more expensive.
 
 # %%
 alt = "Parameters fall with shared depth at equal FLOPs; FLOPs rise with it at equal parameters."
@@ -183,15 +183,14 @@ for name in ("i2t_r1", "zero_shot_mean"):
 # 95 % bootstrap intervals over seeds; dots: seeds.) At equal parameters, remember, deeper sharing also
 # spends more FLOPs, and still does not stand out.
 #
-# The verdict, computed from the rows, with Holm's correction for all these comparisons (12 derives it). The depth of
-# every seed is chosen on the other seeds; where two depths are named, these did not agree. A verdict asks for more than
-# an interval off zero: the p-value must stay below 0.05 *after* the correction, which on five seeds a large but
-# scattered difference can miss. Then we say *undecided*.
+# The verdict (05), computed from the rows, with Holm's correction for all these comparisons (12 derives it). The depth
+# of every seed is chosen on the other seeds; where two depths are named, these did not agree. On five seeds a large but
+# scattered difference can miss a verdict; then it is *undecided*.
 
 # %%
 found = [f for f in claims.judged(root() / "results") if f[0].claim == "C3"]
 for finding, _, told in found:
-    print(f"{finding.what:<48} {str(finding.found):<22} {told}")
+    print(f"{finding.what:<74} {str(finding.found):<22} {told}")
     print(f"   at equal {finding.equal}, {finding.found.seeds} seeds")
 
 # %%
@@ -205,11 +204,11 @@ print(f"zero-shot accuracy in {sum(f.mean > 0 for f in shots)} of {len(shots)}")
 print("in all:", ", ".join(f"{count} {told}" for told, count in judged.items()))
 
 # %% [markdown]
-# So what is left of "raises cross-modal fusion"? At equal FLOPs one shared block finds captions a little better, and
-# names classes a little worse: seed by seed both are clear, though unpaired they would drown in what seeds do.
-# At equal parameters no verdict survives the correction, though zero-shot accuracy leans down there, too. A gain of
-# many points would show at this size; there is none.
-# What sharing gives for certain is arithmetic: the same compute with fewer weights.
+# So what is left of "improves cross-modal fusion"? At equal FLOPs one shared block finds captions a little better, and
+# names classes a little worse: seed by seed both are clear, though unpaired they would drown in what seeds do. At equal
+# parameters no verdict survives the correction, though zero-shot accuracy leans down there, too. A gain of many points
+# would show at this size; there is none. What sharing gives for certain is arithmetic: the same compute with fewer
+# weights.
 
 # %% [markdown]
 # ## Whose gradients meet
@@ -265,9 +264,9 @@ show(lesson_06.draw_agreement(agreed), alt)
 #
 # ### Predict
 #
-# Image and text embeddings of the same 1,000 test pairs form
-# **a** one cloud in which nobody could tell a picture from a sentence, **b** two clouds. (Judge: who says
-# "picture" wherever the mean picture is nearer than the mean sentence is right more often than 0.75.)
+# Image and text embeddings of the same 1,000 test pairs form **a** one cloud in which nobody could tell a picture from
+# a sentence, **b** two clouds. (Test: call an embedding a picture if it is nearer to the mean picture than to the mean
+# sentence. If that is right more often than 0.75, there are two clouds.)
 
 # %%
 guess = None
@@ -313,8 +312,9 @@ print(f"R@1 with the gap {recall_at(images @ texts.T, own, 1):.3f}, ", end="")
 print(f"without {recall_at(centred @ moved.T, own, 1):.3f}")
 
 # %% [markdown]
-# A shift that all texts have in common changes little about *which* text is nearest. The gap tells how the
-# space is used, not how good it is. Watch it over the growth steps of the shipped run:
+# Shifting all texts by c takes x · c off every score of picture x: the order of its captions stays *exactly* the same.
+# Only shifting the pictures, and bringing lengths back to 1, can change it, and here they do little. The gap tells how
+# the space is used, not how good it is. Watch it over the growth steps of the shipped run:
 
 # %%
 explore(
@@ -336,25 +336,29 @@ predictions.score()
 # (The test pairs hold all concepts; after the first steps most of them are unknown yet.)
 
 # %% [markdown] tags=["exercise-text"]
-# ## Exercise 1 · What sharing saves
+# ## Exercise 1 · What sharing saves, at unequal widths
 #
-# Both encoders have the same depth and `channels` channels; the last `shared` blocks (at least one)
-# become shared, with adapters in front. How many parameters are saved?
+# The last `blocks` blocks of an image encoder of `image` channels and of a text encoder of `text` channels give way to
+# as many shared blocks of `shared` channels, with an adapter per modality in front. How many parameters are saved (a
+# negative number where it costs some)? Leave out the last projections.
 #
 # <details><summary>Hint</summary>
 #
-# A block has 12 D² weights. Of two blocks one remains. How many adapters come, and how large are they?
+# A block has 12 D² weights. An adapter maps a modality's channels to the shared ones; there is one for each.
 # </details>
 
 
 # %% tags=["exercise"]
-def saved_parameters(shared, channels):
+def saved_parameters(blocks, image, text, shared):
     # SOLUTION
-    return shared * 12 * channels**2 - 2 * channels**2
+    return blocks * 12 * (image**2 + text**2 - shared**2) - shared * (image + text)
     # END
 
 
 lesson_06.check_saved_parameters(saved_parameters)
+
+# %% [markdown] tags=["solution-text"]
+# With equal widths one of two blocks is saved. A shared encoder wider than both together, by Pythagoras, saves nothing.
 
 # %% [markdown] tags=["exercise-text"]
 # ## Exercise 2 · The modality gap
@@ -419,4 +423,4 @@ lesson_06.check_shared_gradient(shared_gradient)
 #
 # **References:** Deng et al. 2023 (GrowCLIP); You et al. 2022 (MS-CLIP); Liang et al. 2022 (Mind the gap).
 #
-# **Next:** [07 · the growth space](07_growth_space.ipynb)
+# **Solutions:** [here](solutions/06_shared_encoder.ipynb). **Next:** [07 · the growth space](07_growth_space.ipynb)

@@ -1,11 +1,10 @@
 # %% [markdown]
 # # 07 · Which larger architectures are allowed?
 #
-# **You will learn** which candidates a growth step may choose from: in which dimensions a network can
-# grow, how the budget of FLOPs follows the data, and why every candidate is a corner of the largest
-# one. **Read before:** 03, 06. **Takes** 35 minutes to work through, {measured}. **Of the paper:**
-# the *dynamic growth space*. The abstract names it without a formula: budget, floor and reach here
-# are our reading.
+# **You will learn** which candidates a growth step may choose from: in which dimensions a network can grow, how the
+# budget of FLOPs follows the data, and why every candidate is a corner of the largest one. **Read before:** 03, 05, 06.
+# **Takes** 35 minutes to work through, {measured}. **Of the paper:** the *dynamic growth space*. The abstract names it
+# without a formula: budget, floor and reach here are our reading.
 #
 # Nothing is trained in this notebook. All of it is counting, so that all numbers are exact.
 
@@ -51,20 +50,18 @@ print(f"{forward_flops(base, config):,} FLOPs to encode one picture and its capt
 # %% [markdown]
 # ## One number by hand
 #
-# What does one more image block cost? Its matrices have 12 D × D weights (4 in attention, 8 in the
-# MLP). Each of the N tokens meets every weight once, a multiplication and an addition. Then attention:
-# N × N products of length D, for the scores and once more for the mixing.
+# As in 03 and 05, one more image block costs 24 N D² + 4 N² D: every token meets every weight once, and then attention.
 
 # %% tags=["nbval-check-output"]
 N, D = config.image_tokens, 32 * base.image_width
-one_block = 2 * N * 12 * D * D + 2 * (2 * N * N * D)
+one_block = 24 * N * D**2 + 4 * N**2 * D
 deeper = Architecture(2, 2, 1, 2, 1, 2)
 assert one_block == forward_flops(deeper, config) - forward_flops(base, config)
 print(f"{N} tokens, {D} channels: {one_block:,} FLOPs")
 
 # %% [markdown]
-# The package counts the same without building anything. So we can ask for the price of one more unit in
-# every dimension.
+# The package counts the same without building anything. So we can ask something new: what does one unit more cost, in
+# every dimension?
 
 # %% tags=["nbval-check-output"]
 for i, name in enumerate(lesson_07.NAMES):
@@ -73,8 +70,8 @@ for i, name in enumerate(lesson_07.NAMES):
     print(f"{name:<13} +{more / 1e6:.1f} MFLOPs, +{more / forward_flops(base, config):.0%}")
 
 # %% [markdown]
-# Image width is the dearest: the convolutions of the stem widen with it. A block of the shared encoder
-# works on both modalities, so that it costs more than one of the image encoder.
+# Image width costs most: the convolutions of the stem widen with it. A block of the shared encoder works on both
+# modalities, so that it costs more than one of the image encoder.
 
 # %% [markdown]
 # ## How much: the budget follows the data
@@ -85,8 +82,8 @@ for i, name in enumerate(lesson_07.NAMES):
 #
 # ### Predict
 #
-# The data grow by a factor of 2.5. A member may then cost up to
-# **a** 1.25 times, **b** about 1.6 times, **c** 2.5 times as much as the base.
+# The data grow by a factor of 2.5. A new architecture may then cost up to **a** 1.25 times, **b** about 1.6 times,
+# **c** 2.5 times as much as the base.
 
 # %%
 guess = None
@@ -105,13 +102,14 @@ predictions.reveal("budget", "b")
 # **Why:** 2.5 to the power 0.5 is a square root. Power 0 would never grow, power 1 grows in step with
 # the data.
 #
-# There is a *floor* too: a member spends at least half of the increase. Otherwise "grow by nothing" would
-# be a member of every space, and a search after a brief training likes it best (10). And no dimension grows by
+# The architecture that we have is the *base*. A *candidate* is nowhere smaller than the base; a *member* is a candidate
+# whose cost lies between a *floor* and the budget: it spends at least half of the increase. Otherwise "grow by nothing"
+# would be a member of every space, and a search after a brief training likes it best (10). And no dimension grows by
 # more than the *reach*: one unit per doubling of the data (log₂ of the growth, rounded), at least one and at most four.
 
 # %% tags=["nbval-check-output"]
 floor = (cost + budget) / 2
-reach = max(1, round(math.log2(ratio)))
+reach = min(max(1, round(math.log2(ratio))), 4)
 print(f"from {floor / 1e6:.1f} to {budget / 1e6:.1f} MFLOPs, reach {reach}")
 
 # %% [markdown]
@@ -167,8 +165,7 @@ print("loop, grid and package agree")
 # %% [markdown]
 # ## The space as a lattice
 #
-# Each dot is a candidate; an edge adds one unit. From left to right grows the number of units, upwards
-# the cost.
+# Each dot is a candidate; an edge adds one unit. The number of added units grows from left to right, the cost upwards.
 
 # %% tags=["nbval-check-output"]
 lattice = lesson_07.lattice_of(space)
@@ -180,16 +177,17 @@ for units in range(7):
 # %%
 figure, axes = subplots(figsize=(9, 5))
 lesson_07.draw_on(axes, lattice, "second growth step of profile laptop")
+lesson_07.name_members(axes, lattice)
 show(
     figure,
     "Candidates by added units and cost, joined by edges; nine of 64, in a band of cost, are lit.",
 )
 
 # %% [markdown]
-# Dots of equally many units stand side by side.
+# Dots of equally many units stand side by side, the cheapest on the left.
 #
-# **Takeaway:** members have one or two units more, at about the same cost. One dear unit (image width)
-# stands beside two cheap ones. Now move the budget, and switch dimensions off:
+# **Takeaway:** members have one or two units more, at about the same cost. One expensive unit (image width) stands
+# beside two cheap ones. Now move the budget, and switch dimensions off:
 
 # %%
 explore(
@@ -218,8 +216,8 @@ print(little)
 # %% [markdown]
 # ## Dynamic: the space moves along
 #
-# At every step the space is centred anew on what was chosen last. Here are the spaces of the shipped
-# run of `make demo`, recomputed from its architectures.
+# At every step the space is centred anew on what was chosen last. Here are the spaces of the run whose models ship with
+# the kit (`make demo` repeats it), recomputed from its architectures.
 
 # %% tags=["nbval-check-output"]
 report = json.loads((root() / "results" / "demo_report.json").read_text())
@@ -298,11 +296,21 @@ print("members that one mutation can reach:", ((near > 0) & (near <= 2)).sum(1).
 figure, (left, right) = subplots(1, 2, figsize=(10, 3.8))
 left.errorbar(range(len(space)), shares, 2 * spread, fmt="o", capsize=3)
 left.axhline(1 / len(space), color="#8a8a8a", ls=":", label="chance")
-left.set(xlabel="member", ylabel="share of draws", title="sampling", ylim=(0, None))
+left.set(
+    xlabel="member, in the order of the list above, from 0",
+    ylabel="share of draws",
+    title="sampling",
+    ylim=(0, None),
+)
 left.legend()
 picture = right.imshow(near, cmap="viridis_r")
 right.grid(False)
-right.set(xlabel="member", ylabel="member", title="distance in units")
+right.set(
+    xlabel="member, in the order of the list above, from 0",
+    ylabel="member",
+    title="distance in units",
+)
+lesson_07.number_cells(right, near)
 figure.colorbar(
     picture,
     ax=right,
@@ -391,7 +399,7 @@ lesson_07.check_is_member(is_member)
 # %% [markdown] tags=["exercise-text"]
 # ## Exercise 3 · The ends of a space
 #
-# Return the cheapest and the dearest member of a `space` (two architectures), by FLOPs per pair.
+# Return the cheapest and the most expensive member of a `space` (two architectures), by FLOPs per pair.
 #
 # <details><summary>Hint</summary>
 #
@@ -400,14 +408,14 @@ lesson_07.check_is_member(is_member)
 
 
 # %% tags=["exercise"]
-def cheapest_and_dearest(space):
+def ends_of(space):
     # SOLUTION
     by_cost = sorted(space.members, key=lambda a: forward_flops(a, space.config))
     return by_cost[0], by_cost[-1]
     # END
 
 
-lesson_07.check_cheapest_and_dearest(cheapest_and_dearest)
+lesson_07.check_ends_of(ends_of)
 
 # %% [markdown] tags=["exercise-text"]
 # ## Exercise 4 · How uneven?
@@ -454,4 +462,4 @@ lesson_07.check_how_uneven(how_uneven)
 # **References:** Deng et al. 2023 (GrowCLIP); Li et al. 2022 (AutoProg); Chen et al. 2021 (AutoFormer, slices of one
 # supernet); Tan and Le 2019 (EfficientNet).
 #
-# **Next:** [08 · inheriting](08_inheriting.ipynb)
+# **Solutions:** [here](solutions/07_growth_space.ipynb). **Next:** [08 · inheriting](08_inheriting.ipynb)

@@ -40,9 +40,9 @@ predictions = Predictions(folder(out), "08")
 # %% [markdown]
 # ## One vector by hand
 #
-# Every block of the transformer reads *normalised* activations: the mean over the channels is subtracted,
-# then the vector is scaled to a fixed length. Three channels shall become five. What may the two new
-# channels carry, if the old ones are to be read as before?
+# Every block of the transformer reads *normalised* activations: the mean over the channels is subtracted, then the
+# vector is scaled to a fixed length. Three channels are to become five. What may the two new channels carry, if the old
+# ones are to be read as before?
 #
 # ### Predict
 #
@@ -78,8 +78,8 @@ predictions.reveal("filling", "b")
 # %% [markdown]
 # ## One block by hand
 #
-# A small block: `y = x + down · gelu(up · normalise(x))`. It has 3 channels and 4 hidden units, and shall
-# get 5 and 6. Two questions decide every entry of the new matrices:
+# A small block: `y = x + down · gelu(up · normalise(x))`. It has 3 channels and 4 hidden units, and is to get 5 and 6.
+# Two questions decide every entry of the new matrices:
 #
 # - Do the new *inputs* come from new units? Then their columns must be zero (`use`). From the normalised
 #   stream? Then anything goes (`read`).
@@ -198,14 +198,14 @@ for rule in (operators.append, operators.stack, operators.interleave):
     print(f"{rule.__name__:11}", ["new" if block is None else block for block in taken])
 
 # %% [markdown]
-# A repeated block changes the function: it applies its change twice. In return, nothing starts from
-# scratch. AKI (bert2BERT, 2022) stacks, too, and fills new rows from the *next* block.
+# A repeated block changes the function: it applies its change twice. In return, nothing starts from scratch. AKI
+# (*advanced knowledge initialisation*; bert2BERT, 2022) stacks, too, and fills new rows from the *next* block.
 
 # %% [markdown]
 # ## A real growth step
 #
-# The project ships one grown run. We take its model after growth step 2 into the architecture of step 3,
-# which its search had chosen. Every tensor gets one entry in the plan.
+# The project ships one grown run. We take its model after growth step 2 into the architecture of step 3, which its
+# search had chosen. `inherit` also returns a report with one entry per tensor; here are the last seven.
 
 # %%
 checkpoint = root() / "checkpoints" / "scenes-laptop-step-2"
@@ -377,6 +377,7 @@ figure, panels = subplots(1, 2, figsize=(11, 4.2))
 colours = [*PALETTE, "#8a8a8a"]
 for colour, (name, losses) in zip(colours, curves.items(), strict=True):
     style = {"color": colour, "ls": "--" if name == "not grown" else "-"}
+    style["lw"] = 5 if name == "corner" else 1.8
     for axes in panels[:1] if name == "random" else panels:
         axes.plot([0, *marks], losses.mean(0), marker="o", ms=4, label=name, **style)
         axes.fill_between([0, *marks], losses.min(0), losses.max(0), color=colour, alpha=0.15, lw=0)
@@ -387,16 +388,17 @@ figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center"
 show(figure, "Held-out loss over iterations, one line per operator; shaded is the range of seeds.")
 
 # %% [markdown]
-# **Takeaway:** where a model starts and where it soon arrives are two questions. If the model that was *not*
-# grown goes up as well, growing is not the main reason. Our guess, not tested here: training begins anew, with a high
-# learning rate and fresh optimisers, and a few iterations do not bring back what the end of a schedule had.
-# (The line of corner is hidden behind that of lemon.) Where repeated blocks do well, a guess, not tested here:
-# they work from the first iteration, while silent ones must first be given a use.
+# **Takeaway:** where a model starts and where it soon arrives are two questions. If the model that was *not* grown goes
+# up as well, growing is not the main reason. Our guess, not tested here: training begins anew, with a high learning
+# rate and fresh optimisers, and a few iterations do not bring back what the end of a schedule had. (The thick line of
+# corner lies behind that of lemon.) Where repeated blocks do well, a guess, not tested here: they work from the first
+# iteration, while silent ones must first be given a use.
 #
-# Shaded is the range of seeds. Be careful with the ranking: few iterations, one or two seeds, one growth step. The
-# study of whole
-# streams (study 2, `growclip study growers`) is the place to decide. The package's default is `corner`, for a
-# reason that no curve here shows: the old model stays a corner of the new one, as the search needs (10).
+# Shaded is the range of seeds. Be careful with the ranking: few iterations, one or two seeds, one growth step. Over
+# whole streams (study 2, `growclip study growers`; 09) plain inheriting, LEMON, stacking and Net2Net cannot be told
+# apart, and AKI has the lowest mean of the ways to inherit, undecided: this brief ranking does not carry over. The
+# package's default is `corner`, for a reason that no curve here shows: the old model stays a corner of the new one, as
+# the search needs (10).
 
 # %%
 predictions.score()
@@ -404,8 +406,8 @@ predictions.score()
 # %% [markdown] tags=["exercise-text"]
 # ## Exercise 1 · More hidden units
 #
-# Only the hidden layer of `gelu(x · upᵀ) · downᵀ` shall grow. `up` is (H, D), `down` (D, H); the fresh tensors
-# have the larger H. Return the two new ones, by corner copy: the same function, but no dead units.
+# Only the hidden layer of `gelu(x · upᵀ) · downᵀ` is to grow. `up` is (H, D), `down` (D, H); the fresh tensors have the
+# larger H. Return the two new ones, by corner copy: the same function, but no dead units.
 #
 # <details><summary>Hint</summary>
 #
@@ -484,7 +486,7 @@ lesson_08.check_blocks_of_stack(blocks_of_stack)
 # 4. Depth: silent blocks keep the function, repeated blocks do not.
 # 5. Preserving the function decides the start, not the finish.
 #
-# **Not shown:** whole streams, long training, several growth steps; which operator is best there.
+# **Not shown:** whole streams, long training, several growth steps (study 2's table: 09).
 #
 # **Recall:** Why must new hidden units not start with zeros on both sides?
 # <details><summary>Answer</summary>The gradient of each side is a product with the other side: both stay zero.
@@ -493,4 +495,4 @@ lesson_08.check_blocks_of_stack(blocks_of_stack)
 # **References:** Chen et al. 2016 (Net2Net); Gong et al. 2019 (stacking); Chen et al. 2022 (bert2BERT, AKI); Wang
 # et al. 2024 (LEMON); Deng et al. 2023 (GrowCLIP).
 #
-# **Next:** [09 · momentum](09_momentum.ipynb)
+# **Solutions:** [here](solutions/08_inheriting.ipynb). **Next:** [09 · momentum](09_momentum.ipynb)

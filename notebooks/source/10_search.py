@@ -302,8 +302,9 @@ print(f"and differs by {again:.3f} when it is trained a second time")
 # ## The measurement
 #
 # The table `results/bench_search.csv` has it: three seeds, 24 *slices* each, of any cost, drawn from all that lies
-# between base and supernet at the last growth step (few of them cost what a member may, 07), each trained alone to
-# the end of the step (profile `study`; 12 of the slices trained twice).
+# between base and supernet at the last growth step (few of them cost what a member may, 07), each trained alone to the
+# end of the step (profile `study` as it was then, with 700 iterations and another start; 12 of the slices trained
+# twice).
 #
 # ### Predict
 #
@@ -321,7 +322,7 @@ taus = [
     kendalltau(rows["search_loss"], rows["trained_loss"]).statistic
     for _, rows in once.groupby("seed")
 ]
-noise = lesson_10.between_trainings(table)
+noise, _ = lesson_10.training_noise(table)
 within = once.groupby("seed")["trained_loss"].std().mean()
 print("tau by seed:", [round(float(tau), 2) for tau in taus])
 print(f"standard deviation: {within:.3f} between slices, {noise:.3f} between trainings of one")
@@ -336,12 +337,12 @@ show(
 )
 
 # %% [markdown]
-# **Takeaway:** the search ranks slices *against* their training, on every seed. The bars say why this
-# need not be a disaster: slices differ hardly more than two trainings of the same one, so there is
-# little to lose. Nor is there much to gain: by our estimate even a search that knew every true loss would reach a
-# tau of about 0.3. The estimate is rough (12 repeated trainings; anything up to 0.6 would fit), and below the mere
-# number of units reaches more. And -0.3 is then no small error: two pairs in three are in the wrong order, though of
-# slices that hardly differ.
+# **Takeaway:** the search ranks slices *against* their training, on every seed. The bars (± one deviation between
+# trainings of one slice) say why this need not be a disaster: slices differ hardly more than two trainings of the same
+# one, so there is little to lose. Nor is there much to gain: by our estimate even a search that knew every true loss
+# would reach a tau of about 0.3. The estimate is rough (12 repeated trainings; anything up to 0.6 would fit), and in
+# the next section the mere number of added units reaches 0.36 to 0.47. And -0.3 is then no small error: two pairs in
+# three are in the wrong order, though of slices that hardly differ.
 
 # %% [markdown]
 # ## Why the wrong way round?
@@ -370,7 +371,8 @@ show(
 # search's advice is weak, and we do not claim more.
 #
 # Most of those 24 cost less or more than what the search chooses from. Does it rank the members of one space better?
-# Study 6 trained all nine of one, whose costs differ by a fifth, on five seeds (profile `study`, 500 iterations):
+# Study 6 trained all nine of one, whose costs differ by a fifth, on five seeds (today's profile `study`, 500
+# iterations):
 
 # %% tags=["nbval-check-output"]
 rows_of_study = last_step(read_table(root() / "results" / "choice.csv"))
@@ -419,8 +421,8 @@ for number, rows in once.groupby("seed"):
     print(f"seed {number}: the choice is number {rank} of {count}, {lost:.3f} above the best")
 
 # %% [markdown]
-# A member at random would be about in the middle. A budget here has no floor, unlike in the growth space, so
-# small members compete and the search may take one.
+# A member at random would be about in the middle, so that the choice is hardly better than chance. A budget here has no
+# floor, unlike in the growth space, so small members compete and the search may take one.
 
 # %%
 predictions.score()
@@ -469,12 +471,11 @@ lesson_10.check_kendalls_tau(kendalls_tau)
 # %% [markdown] tags=["exercise-text"]
 # ## Exercise 3 · The front
 #
-# Give the indices of all members on the front: those for which no other is at most as dear *and* has a
-# lower loss.
+# Give the indices of all members on the front: those for which no other costs at most as much *and* has a lower loss.
 #
 # <details><summary>Hint</summary>
 #
-# Walk from cheap to dear (of equally dear ones, the better first), and keep what beats everything before.
+# Walk from cheap to expensive (at equal cost, the better first), and keep what beats everything before.
 # </details>
 
 
@@ -520,7 +521,7 @@ lesson_10.check_choose(choose)
 # With a tolerance of 0 this is plain selection by loss; with a very large one, evenness alone decides and
 # the search could be left out. On the five seeds of study 6 the member of the lowest loss ended better than what a
 # tolerance of 2 % takes, in held-out loss; in accuracy that is undecided, and other tolerances were tried in single runs
-# only (`results/README.md`).
+# only (`results/tried.md`).
 
 # %% [markdown]
 # ## Recap
@@ -545,4 +546,4 @@ lesson_10.check_choose(choose)
 # Yu et al. 2020 (BigNAS);
 # Chen et al. 2021 (AutoFormer); Tan and Le 2019 (EfficientNet); Kendall 1938.
 #
-# **Next:** [11 · the whole algorithm](11_the_whole_algorithm.ipynb)
+# **Solutions:** [here](solutions/10_search.ipynb). **Next:** [11 · the whole algorithm](11_the_whole_algorithm.ipynb)

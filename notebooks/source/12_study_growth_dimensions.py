@@ -78,13 +78,12 @@ alt = "Bars: a unit of image width adds most FLOPs and parameters; a unit of sha
 show(lesson_12.draw_units(costs), alt)
 
 # %% [markdown]
-# **Takeaway:** a unit is not a unit. Width is squared in every block and runs through the convolutional
-# stem as well; a block of a narrow shared encoder costs little, though both modalities pass it.
+# **Takeaway:** a unit is not a unit. A block's cost grows with the square of its width, and the convolutional
+# stem is as wide; a block of a narrow shared encoder costs little, though both modalities pass it.
 #
-# So the study does not compare units. The dearest one, image width, sets the cost; every other dimension
-# grows by as many whole units as come nearest to its FLOPs (or parameters); what was really added is printed
-# below. *Balanced* growth spends
-# as much on one unit each of as many dimensions as it pays for.
+# So the study does not compare units. The most expensive one, image width, sets the cost; every other
+# dimension grows by as many whole units as come nearest to its FLOPs (or parameters); what was really added
+# is printed below. *Balanced* growth spends as much on one unit each of as many dimensions as it pays for.
 
 # %% [markdown]
 # ## The rows
@@ -194,14 +193,21 @@ alt = (
     "Gains per added FLOP and parameter with 95 % intervals, a line per dimension; zero is marked."
 )
 show(lesson_12.draw_gains(rows, sizes), alt)
+more = {}
 for name, d in found.items():
     part = rows[(rows["equal"] == "flops") & (rows["growth"] == name)]
-    more = lesson_12.added(part, "flops", sizes) / 1e6
-    print(f"{name:<13} {more:>5.2f} MFLOPs added, {d.mean / more:+.3f} points per MFLOP")
+    more[name] = lesson_12.added(part, "flops", sizes) / 1e6
+    print(
+        f"{name:<13} {more[name]:>5.2f} MFLOPs added, {d.mean / more[name]:+.3f} points per MFLOP"
+    )
+most = max(more, key=more.get)
+extra = more[most] / more["balanced"] - 1
+print(f"{lesson_12.words(most)} adds {extra:.0%} more FLOPs than balanced growth")
 
 # %% [markdown]
 # **Takeaway:** read the intervals before the order. Where they overlap, the order may change with the next
-# seeds; where they hold zero, this study cannot tell growing this dimension from not growing.
+# seeds; where they contain zero, this study cannot tell growing this dimension from not growing. Shared width
+# leads on *this* base, whose shared encoder is its narrowest part: one head (32 channels) against two.
 
 # %% [markdown]
 # ## Depth × width
@@ -261,17 +267,19 @@ tasks = {column: name for column, name in lesson_12.tasks_in(rows).items()}
 every = {name: lesson_12.gains(rows, "flops", column) for column, name in tasks.items()}
 for name in ("relation", "texture", "kind"):
     leader, d = max(every[name].items(), key=lambda item: item[1].mean)
-    sure = "above zero" if d.low > 0 else "its interval holds zero" if d.high >= 0 else "below zero"
+    sure = (
+        "above zero" if d.low > 0 else "its interval contains zero" if d.high >= 0 else "below zero"
+    )
     print(f"{name:<9} gains most by {lesson_12.words(leader)}: {d} ({sure})")
 cells = [d for part in every.values() for d in part.values()]
 starred = sum(d.low > 0 or d.high < 0 for d in cells)
 print(f"{starred} of {len(cells)} cells have a star")
 
 # %% [markdown]
-# **Takeaway:** this table asks dozens of questions at once. Even if no dimension did anything, several cells
-# would have a star, for these intervals are not corrected. Nor are cells independent: a column subtracts the same five
-# bases, a row is the same five trainings, so that a whole column of stars may come from unlucky bases. Look at single
-# ones, seed by seed:
+# **Takeaway:** this table asks dozens of questions at once. Even if no dimension did anything, about 13 of the
+# 77 cells would have a star: at five seeds such an interval is a false alarm 17 % of the time (notebook 13 counts
+# them). Nor are cells independent: a column subtracts the same five bases, a row is the same five trainings,
+# so that a whole column of stars may come from unlucky bases. Look at single ones, seed by seed:
 
 # %%
 explore(
@@ -310,30 +318,35 @@ if len(base) < FEWEST_SEEDS:
 predictions.score()
 
 # %% [markdown]
-# So: where a line says *undecided*, the study found no difference that it could tell from chance, which is
-# not the same as none. Where growth ends *below* "no growth", it was not worth its FLOPs within these
-# iterations: the base was perhaps not full yet (05 shows when a size is). Where the two cannot be told apart,
-# we do not know. Neither says what longer training would bring.
+# **Answer, for the shipped table:** shared width and balanced growth have the highest means. But this base's
+# shared encoder is its narrowest part (32 channels against 64), and shared width adds 14 % more FLOPs than
+# balanced growth. With a verdict we know only that image width and text depth alone are worse than balance at
+# equal parameters. *Undecided* is not "no difference", and longer training may change any of this.
 
 # %% [markdown] tags=["exercise-text"]
-# ## Exercise 1 · What blocks add
+# ## Exercise 1 · What width adds
 #
-# FLOPs that `blocks` more blocks add for a sequence of `tokens` tokens with `channels` channels.
+# The FLOPs that *one block* gains for a sequence of `tokens` tokens when its width grows from `channels`
+# channels to `channels + more`.
 #
 # <details><summary>Hint</summary>
 #
-# The cell under *What a unit costs*, times the number of blocks.
+# The cell under *What a unit costs*, once for either width. Which of its terms holds the square?
 # </details>
 
 
 # %% tags=["exercise"]
-def added_flops(blocks, tokens, channels):
+def gained_flops(tokens, channels, more):
     # SOLUTION
-    return blocks * (24 * tokens * channels**2 + 4 * tokens**2 * channels)
+    squares = (channels + more) ** 2 - channels**2
+    return 24 * tokens * squares + 4 * tokens**2 * more
     # END
 
 
-lesson_12.check_added_flops(added_flops)
+lesson_12.check_gained_flops(gained_flops)
+
+# %% [markdown] tags=["solution-text"]
+# The squares differ by `2 * channels * more + more**2`: the wider a block is, the more one head more costs.
 
 # %% [markdown] tags=["exercise-text"]
 # ## Exercise 2 · A paired difference
@@ -398,9 +411,9 @@ lesson_12.check_holm(corrected_ps)
 #
 # **Recall:** Why may a growth with a higher mean be no better?
 # <details><summary>Answer</summary>
-# Its paired interval may hold zero, and it may be the luckiest of many that were compared.</details>
+# Its paired interval may contain zero, and it may be the luckiest of many that were compared.</details>
 #
 # **References:** Deng et al. 2023 (GrowCLIP); Efron 1979 (bootstrap); Holm 1979; Tan and Le 2019
 # (EfficientNet: balanced scaling).
 #
-# **Next:** [13 · the claims](13_study_claims.ipynb)
+# **Solutions:** [here](solutions/12_study_growth_dimensions.ipynb). **Next:** [13 · the claims](13_study_claims.ipynb)

@@ -32,6 +32,7 @@ from growclip_lite import GrowCLIP
 from growclip_lite.checkpoint import load_model, save_model
 from growclip_lite.course.lesson_04 import tasks_of, test_pairs
 from growclip_lite.data.drawing import BACKGROUNDS
+from growclip_lite.data.stream import fill
 from growclip_lite.evaluate import (
     TEMPLATES,
     classify,
@@ -135,7 +136,7 @@ predictions.reveal("damaged", "b" if "the tensor" in told else "a" if "without" 
 labels = ["yellow circle", "red cross", "orange hexagon", "blue star", "nomut"]
 names = ["scene 0", "scene 1", "scene 2", "scene 3"]
 images = np.stack([lesson_14.picture(name) for name in names])
-classes = ensemble(model, [[t.format(label) for t in TEMPLATES] for label in labels])
+classes = ensemble(model, [[fill(t, label) for t in TEMPLATES] for label in labels])
 cosines = embed_images(model, images) @ classes.T  # (pictures, labels)
 shares = (model.logit_scale.exp().detach() * cosines).softmax(1)
 assert torch.allclose(shares, classify(model, images, labels), atol=1e-5)
@@ -159,7 +160,7 @@ for i, row in enumerate(shares.tolist()):
 #
 # ### Predict
 #
-# For the photograph that it is surer about, its largest share among the five labels will be
+# Take the photograph with the more confident answer. Its largest share among the five labels will be
 # **a** near 0.2 (it cannot tell), **b** above 0.4 (it answers all the same).
 
 # %%
@@ -447,4 +448,4 @@ lesson_14.check_misfits(misfits)
 # **References:** Radford et al. 2021 (CLIP), section 3 (linear probes); the safetensors and huggingface_hub
 # documentation; Pedregosa et al. 2011 (scikit-learn).
 #
-# **Next:** [15 · your own data](15_your_own_data.ipynb)
+# **Solutions:** [here](solutions/14_checkpoints_and_the_hub.ipynb). **Next:** [15 · your own data](15_your_own_data.ipynb)

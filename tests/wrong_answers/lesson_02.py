@@ -3,7 +3,6 @@
 import math
 
 import torch
-import torch.nn.functional as F
 
 WRONG = {
     "check_loss_of_one_row": [
@@ -12,10 +11,12 @@ WRONG = {
         lambda logits, target: -logits[target],  # no normalisation
         lambda logits, target: -torch.log(logits.softmax(0)[target]),  # infinite where a mistake is confident
     ],
-    "check_images_as_queries_only": [
-        lambda images, texts, factor: F.cross_entropy(factor * texts @ images.T, torch.arange(len(images))),
-        lambda images, texts, factor: F.cross_entropy(images @ texts.T, torch.arange(len(images))),
-        lambda images, texts, factor: F.cross_entropy(factor * images @ texts.T, torch.arange(len(images))) / 2,
+    "check_gradient_of_the_loss": [
+        lambda logits: (logits.softmax(1) - torch.eye(5)) / 5,  # one direction
+        lambda logits: (logits.softmax(1) + logits.softmax(0) - 2 * torch.eye(5)) / 5,  # the sum of both
+        lambda logits: (logits.softmax(1) + logits.softmax(0) - 2 * torch.eye(5)) / 2,  # not divided by the batch
+        lambda logits: (logits.softmax(1) + logits.softmax(1).T - 2 * torch.eye(5)) / 10,  # transposed too late
+        lambda logits: (2 * torch.eye(5) - logits.softmax(1) - logits.softmax(0)) / 10,  # the sign
     ],
     "check_best_possible_loss": [
         lambda batch, factor: 0.0,

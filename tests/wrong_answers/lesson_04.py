@@ -18,27 +18,24 @@ def precision(similarity, relevant, k):
     return relevant.gather(1, similarity.topk(k).indices).float().mean().item()
 
 
-def spread_of_pictures(correct):
-    return np.percentile(np.asarray(correct, dtype=float), [2.5, 97.5])
+def resampled(one, other, size=None, ends=(2.5, 97.5)):
+    differences, rng = other.astype(float) - one, np.random.default_rng(0)
+    size = size or len(differences)
+    return np.percentile([differences[rng.integers(len(differences), size=size)].mean() for _ in range(1000)], ends)
 
 
-def one_standard_error(correct):
-    error = np.std(correct) / len(correct) ** 0.5
-    return np.mean(correct) - error / 2, np.mean(correct) + error / 2
-
-
-def few_pictures(correct):
+def unpaired(one, other):  # draws other pictures for the second model
     rng = np.random.default_rng(0)
-    means = [np.asarray(correct)[rng.integers(len(correct), size=20)].mean() for _ in range(500)]
-    return np.percentile(means, [2.5, 97.5])
+    draws = [[a[rng.integers(len(a), size=len(a))].mean() for a in (one, other)] for _ in range(1000)]
+    return np.percentile([b - a for a, b in draws], [2.5, 97.5])
+
+
+def spread_of_pictures(one, other):
+    return np.percentile(other.astype(float) - one, [2.5, 97.5])
 
 
 def between(*ends):
-    def interval(correct):
-        rng, correct = np.random.default_rng(0), np.asarray(correct)
-        return np.percentile([correct[rng.integers(len(correct), size=len(correct))].mean() for _ in range(1000)], ends)
-
-    return interval
+    return lambda one, other: resampled(one, other, ends=ends)
 
 
 WRONG = {
@@ -48,10 +45,11 @@ WRONG = {
         lambda features: features[:, 0],  # a single prompt
     ],
     "check_recall_with_ties": [optimistic, share_of_the_relevant, precision],
-    "check_bootstrap_interval": [
+    "check_paired_interval": [
+        unpaired,
         spread_of_pictures,
-        one_standard_error,
-        few_pictures,
+        lambda one, other: resampled(one, other, size=20),
+        lambda one, other: resampled(other, one),  # the other way round
         between(5, 95),
         between(10, 90),
         between(0.5, 99.5),

@@ -4,9 +4,13 @@ import torch
 
 WRONG = {
     "check_saved_parameters": [
-        lambda shared, channels: shared * 12 * channels**2,  # without the adapters
-        lambda shared, channels: shared * 10 * channels**2,  # adapters for every block
-        lambda shared, channels: shared * 8 * channels**2 - 2 * channels**2,  # without attention
+        lambda blocks, image, text, shared: blocks * 12 * (image**2 + text**2 - shared**2),  # without the adapters
+        lambda blocks, image, text, shared: blocks * (12 * (image**2 + text**2 - shared**2) - shared * (image + text)),
+        lambda blocks, image, text, shared: blocks * 12 * (image**2 + text**2 - shared**2) - 2 * shared**2,
+        lambda blocks, image, text, shared: blocks * 12 * shared**2 - shared * (image + text),  # equal widths only
+        lambda blocks, image, text, shared: (  # with the projections
+            blocks * 12 * (image**2 + text**2 - shared**2) - shared * (image + text) + 100 * (image + text - 2 * shared)
+        ),
     ],
     "check_gap": [
         lambda images, texts: torch.linalg.vector_norm(images - texts, dim=1).mean(),  # within pairs

@@ -20,7 +20,7 @@ WRONG = {
             and floor <= forward_flops(a, config) <= budget
         ),
     ],
-    "check_cheapest_and_dearest": [
+    "check_ends_of": [
         lambda space: (space.base, space.largest),
         lambda space: (space.members[0], space.members[-1]),
         lambda space: (

@@ -11,10 +11,13 @@ def without_maximum(ps):
 
 
 WRONG = {
-    "check_added_flops": [
-        lambda blocks, tokens, channels: blocks * 24 * tokens * channels**2,  # no attention
-        lambda blocks, tokens, channels: blocks * (12 * tokens * channels**2 + 2 * tokens**2 * channels),
-        lambda blocks, tokens, channels: 24 * tokens * channels**2 + 4 * tokens**2 * channels,  # one block
+    "check_gained_flops": [
+        lambda t, c, more: 24 * t * ((c + more) ** 2 - c**2),  # no attention
+        lambda t, c, more: 12 * t * ((c + more) ** 2 - c**2) + 2 * t**2 * more,  # counts multiplications only
+        lambda t, c, more: 24 * t * (c + more) ** 2 + 4 * t**2 * (c + more),  # the whole block
+        lambda t, c, more: 24 * t * more**2 + 4 * t**2 * more,  # a block of the added channels
+        lambda t, c, more: 24 * t * more + 4 * t**2 * more,  # no square
+        lambda t, c, more: 24 * t * c * more + 4 * t**2 * more,  # half of the mixed term, no square
     ],
     "check_mean_difference": [
         lambda one, other: np.mean(list(one.values())) - np.mean(list(other.values())),  # not paired
