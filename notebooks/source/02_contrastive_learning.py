@@ -159,8 +159,8 @@ explore(
 # %% [markdown]
 # ### Predict
 #
-# Of all wrong captions for picture 0, the strongest push goes to
-# **a** the most similar one, **b** the least similar one, **c** all alike.
+# Of all wrong captions for picture 0, the strongest push goes to **a** the most similar one, **b** the least similar
+# one, **c** all alike.
 
 # %%
 guess = None
@@ -337,8 +337,7 @@ lesson_02.check_best_possible_loss(best_possible_loss)
 
 # %% [markdown] tags=["solution-text"]
 # With a factor of 1 and 256 pairs the best possible loss is 4.55, still 82 % of log 256 = 5.55: without a scale the
-# loss
-# stays near chance, however good the embeddings are.
+# loss stays near chance, however good the embeddings are.
 
 # %% tags=["solution-text"]
 least = best_possible_loss(256, 1.0)

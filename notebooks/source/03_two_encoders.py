@@ -187,8 +187,8 @@ assert torch.allclose(attend(query, key, value)[0], read, atol=1e-4)
 # %% [markdown]
 # ### Predict
 #
-# We put the 16 tokens into another order. What attention gives is then
-# **a** the same vectors in the new order, **b** other vectors, **c** the same in the old order.
+# We put the 16 tokens into another order. What attention gives is then **a** the same vectors in the new order, **b**
+# other vectors, **c** the same in the old order.
 
 # %%
 guess = None
@@ -254,11 +254,10 @@ assert torch.allclose(by_hand, model.encode_image(pictures), atol=1e-4)
 # The same, with one care: captions differ in length. No word may look at padding (a large negative
 # number is added to such scores), and the mean leaves padding out.
 #
-# OpenAI's CLIP differs here. Its words look back only, and the text is read at an end token; its image encoder
-# is read at one extra token, the *class token*. We let every token look at all others and take the mean. Nor have our
-# layers biases,
-# or a normalisation with weights of its own. What each of these brings is in `results/speed.md` ("training throughput
-# by", "points of accuracy by"; two seeds).
+# OpenAI's CLIP differs here. Its words look back only, and the text is read at an end token; its image encoder is
+# read at one extra token, the *class token*. We let every token look at all others and take the mean. Nor have our
+# layers biases, or a normalisation with weights of its own. What each of these brings is in `results/speed.md`
+# ("training throughput by", "points of accuracy by"; two seeds).
 
 
 # %%
@@ -353,8 +352,7 @@ for head, favourite in enumerate(looks.mean(1).argmax(-1).tolist()):
 #
 # ### Predict
 #
-# A block twice as wide has
-# **a** twice, **b** four times, **c** eight times as many parameters.
+# A block twice as wide has **a** twice, **b** four times, **c** eight times as many parameters.
 
 # %%
 guess = None

@@ -146,8 +146,7 @@ print(
 # ## Nine tasks, and how certain they are
 #
 # In *relation* every picture brings four candidates of its own; the others have one set of classes for all. What the
-# model
-# answered is right or wrong, picture by picture, and the accuracy is the mean of that.
+# model answered is right or wrong, picture by picture, and the accuracy is the mean of that.
 
 # %%
 answered = {name: answers(model, each) for name, each in tasks.items()}
@@ -163,8 +162,8 @@ print(f"mean over nine tasks: {score:.3f} ({pictures} pictures each)")
 #
 # ### Predict
 #
-# The 95 % interval of one task's accuracy is, from end to end,
-# **a** less than 1 point wide, **b** a few points, **c** more than 20 points.
+# The 95 % interval of one task's accuracy is, from end to end, **a** less than 1 point wide, **b** a few points,
+# **c** more than 20 points.
 
 # %%
 guess = None
@@ -208,8 +207,8 @@ for name, values in correct.items():
 #
 # ### Predict
 #
-# Most of its mistakes lie
-# **a** between opposites (left for right, above for below), **b** between the two axes, **c** evenly everywhere.
+# Most of its mistakes lie **a** between opposites (left for right, above for below), **b** between the two axes,
+# **c** evenly everywhere.
 
 # %%
 guess = None
@@ -376,8 +375,7 @@ for template in ("a {colour} circle", "a small {colour} star on grass", "{colour
 
 # %% [markdown]
 # **Takeaway:** several sentences do alike, also the one that says "no": it stands in all ten, and so hardly changes
-# their
-# order. And no caption ever denied anything, so the model cannot know what it means.
+# their order. And no caption ever denied anything, so the model cannot know what it means.
 
 # %% [markdown]
 # ## What must not be concluded

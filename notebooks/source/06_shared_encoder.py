@@ -145,8 +145,8 @@ for depth in (0, 2, 4):
 #
 # ### Predict
 #
-# At equal FLOPs, the best shared depth changes image-to-text R@1 by
-# **a** more than 3 points upwards, **b** at most 3 points, **c** more than 3 points downwards.
+# At equal FLOPs, the best shared depth changes image-to-text R@1 by **a** more than 3 points upwards, **b** at most 3
+# points, **c** more than 3 points downwards.
 
 # %%
 guess = None
@@ -178,10 +178,9 @@ for name in ("i2t_r1", "zero_shot_mean"):
 
 # %% [markdown]
 # **Takeaway:** over four shared depths the means move by about as much as seeds do (R@1 by less, zero-shot by a
-# little more); only differences within a seed can tell more (next). (The gap on the right is
-# explained further below. Lines: means; bars:
-# 95 % bootstrap intervals over seeds; dots: seeds.) At equal parameters, remember, deeper sharing also
-# spends more FLOPs, and still does not stand out.
+# little more); only differences within a seed can tell more (next). (The gap on the right is explained further below.
+# Lines: means; bars: 95 % bootstrap intervals over seeds; dots: seeds.) At equal parameters, remember, deeper sharing
+# also spends more FLOPs, and still does not stand out.
 #
 # The verdict (05), computed from the rows, with Holm's correction for all these comparisons (12 derives it). The depth
 # of every seed is chosen on the other seeds; where two depths are named, these did not agree. On five seeds a large but
@@ -287,11 +286,9 @@ show(lesson_06.draw_pairs(images, texts, "the shipped model, last growth step"),
 
 # %% [markdown]
 # **Takeaway:** in this last model, in the two directions that vary most, pictures and sentences mix; seen along the
-# line
-# between their means (crosses), each keeps a place of its own; grey lines join pairs. A picture of 64 dimensions on
-# paper always hides
-# something. The distance of the two means is the **modality gap** (Liang et al. 2022). First as a loop over
-# components, then with the study's function.
+# line between their means (crosses), each keeps a place of its own; grey lines join pairs. A picture of 64 dimensions
+# on paper always hides something. The distance of the two means is the **modality gap** (Liang et al. 2022). First as
+# a loop over components, then with the study's function.
 
 # %%
 squares = [(images[:, e].mean() - texts[:, e].mean()) ** 2 for e in range(images.shape[1])]

@@ -119,8 +119,7 @@ print(f"from {floor / 1e6:.1f} to {budget / 1e6:.1f} MFLOPs, reach {reach}")
 #
 # ### Predict
 #
-# How many of the 64 cost between the floor and the budget?
-# **a** fewer than 16, **b** about half, **c** more than 48.
+# How many of the 64 cost between the floor and the budget? **a** fewer than 16, **b** about half, **c** more than 48.
 
 # %%
 guess = None
@@ -204,8 +203,7 @@ explore(
 # %% [markdown]
 # Let the data grow 2.5 times: with "text only" no member is left. One unit of text does not reach the floor, one of
 # each exceeds the budget. The search may then not grow text alone. Where the increase is too small for *any* growth,
-# the base is the only member, and this
-# growth step trains on without growing.
+# the base is the only member, and this growth step trains on without growing.
 
 # %% tags=["nbval-check-output"]
 assert not lesson_07.lattice_of(space, "text only").members.any()
@@ -326,9 +324,8 @@ show(figure, "Left: shares of draws near one ninth. Right: distances in units be
 # %% [markdown]
 # ## Containment: all of them in one
 #
-# The smallest architecture that contains every candidate within the reach is the *supernet*. Often it is no member: it
-# costs too
-# much. Every tensor of a member is a leading corner of the supernet's tensor of that name.
+# The smallest architecture that contains every candidate within the reach is the *supernet*. Often it is no member:
+# it costs too much. Every tensor of a member is a leading corner of the supernet's tensor of that name.
 
 # %% tags=["nbval-check-output"]
 largest = tensor_shapes(space.largest, config)

@@ -46,8 +46,8 @@ predictions = Predictions(folder(out), "08")
 #
 # ### Predict
 #
-# The old channels are read unchanged if the new channels carry
-# **a** zeros, **b** the mean of the old channels, **c** either of them.
+# The old channels are read unchanged if the new channels carry **a** zeros, **b** the mean of the old channels, **c**
+# either of them.
 
 # %%
 guess = None
@@ -70,10 +70,9 @@ predictions.reveal("filling", "b")
 # **Why:** zeros pull the mean down, so every old channel looks different. Channels that carry the mean leave it as it
 # was; once it is subtracted they are zero, and the length stays as it was, too. (This needs normalising to a *fixed*
 # length, as here and in 03. Ordinary LayerNorm, to length √D, would read the old channels √(5/3) = 1.29 times too
-# large.)
-# So the *residual stream* (what flows through
-# the blocks and is added to, 03; not the stream of data) can be widened without touching an old weight, whatever
-# the new columns that read it contain (the average expansion of LEMON).
+# large.) So the *residual stream* (what flows through the blocks and is added to, 03; not the stream of data) can be
+# widened without touching an old weight, whatever the new columns that read it contain (the average expansion of
+# LEMON).
 
 # %% [markdown]
 # ## One block by hand
@@ -158,8 +157,8 @@ print("the same function at 100 random points")
 # %% [markdown]
 # ### Predict
 #
-# Now train the split network. Twins with exactly equal weights will
-# **a** part company by themselves, **b** stay equal for ever, **c** cancel each other.
+# Now train the split network. Twins with exactly equal weights will **a** part company by themselves, **b** stay
+# equal for ever, **c** cancel each other.
 
 # %%
 guess = None
@@ -314,8 +313,7 @@ explore(
 
 # %% [markdown]
 # `corner` leaves white columns where new units are not used yet; its last rows are averages over channels, almost
-# white too.
-# `lemon` and `net2net`, when you choose them, have no white columns: the copies share the old weights.
+# white too. `lemon` and `net2net`, when you choose them, have no white columns: the copies share the old weights.
 
 # %% [markdown]
 # ## And after some training?
@@ -326,9 +324,9 @@ explore(
 #
 # ### Predict
 #
-# The lowest held-out loss at the end of this brief training has
-# **a** a function-preserving operator, **b** one that repeats blocks (stack, interleave, aki),
-# **c** the model that was not grown. (Random weights and Net2Net are none of these.)
+# The lowest held-out loss at the end of this brief training has **a** a function-preserving operator, **b** one that
+# repeats blocks (stack, interleave, aki), **c** the model that was not grown. (Random weights and Net2Net are none of
+# these.)
 
 # %%
 guess = None

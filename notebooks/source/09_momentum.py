@@ -206,8 +206,8 @@ for m in (0.2, 0.6, 0.9):
 # ## Reading B: a moving average
 #
 # In AutoProg (2022), which shares two authors with the paper, momentum means something else: the larger network
-# inherits
-# from a running average of the trained weights. After every iteration, average ← d · average + (1 - d) · weights.
+# inherits from a running average of the trained weights. After every iteration, average ← d · average + (1 - d) ·
+# weights.
 
 # %% tags=["nbval-check-output"]
 average, weights = 0.0, [1.0, 1.0, 3.0, 3.0]
@@ -235,8 +235,8 @@ print("20 steps by hand agree with torch")
 # %% [markdown]
 # ### Predict
 #
-# With d = 0.99, half of what the average began with is forgotten after
-# **a** 7 steps, **b** 69 steps, **c** 693 steps.
+# With d = 0.99, half of what the average began with is forgotten after **a** 7 steps, **b** 69 steps, **c** 693
+# steps.
 
 # %%
 guess = None

@@ -200,8 +200,8 @@ print(f"batches: {len(batches)}, mean loss of the base {np.mean(losses):.2f}")
 #
 # ### Predict
 #
-# Will the rule take the member with the lowest loss?
-# **a** yes, **b** no, one whose loss is at most 1 % higher, **c** no, one that is 1 to 2 % higher.
+# Will the rule take the member with the lowest loss? **a** yes, **b** no, one whose loss is at most 1 % higher, **c**
+# no, one that is 1 to 2 % higher.
 
 # %%
 guess = None
@@ -246,8 +246,7 @@ print(f"the choice lies {on_front} the front of cost and loss")
 
 # %% [markdown]
 # **Takeaway:** a member is on the *front* if no other costs at most as much and has a lower loss. All members cost
-# about
-# the same, by construction (07), so there is not much of a front. The rule may leave it, for evenness.
+# about the same, by construction (07), so there is not much of a front. The rule may leave it, for evenness.
 
 # %% [markdown]
 # ## Was it right? Members trained alone
@@ -308,8 +307,8 @@ print(f"and differs by {again:.3f} when it is trained a second time")
 #
 # ### Predict
 #
-# Kendall's tau of the search's loss with the loss after training is
-# **a** above 0.3, **b** between -0.2 and 0.3, **c** below -0.2.
+# Kendall's tau of the search's loss with the loss after training is **a** above 0.3, **b** between -0.2 and 0.3,
+# **c** below -0.2.
 
 # %%
 guess = None
@@ -542,8 +541,7 @@ lesson_10.check_choose(choose)
 # New units would have time to earn their keep. But the search is worth its cost only while it is much cheaper than
 # training the members.</details>
 #
-# **References:** Deng et al. 2023 (GrowCLIP); Li et al. 2022 (AutoProg); Yu and Huang 2019 (the sandwich rule);
-# Yu et al. 2020 (BigNAS);
-# Chen et al. 2021 (AutoFormer); Tan and Le 2019 (EfficientNet); Kendall 1938.
+# **References:** Deng et al. 2023 (GrowCLIP); Li et al. 2022 (AutoProg); Yu and Huang 2019 (the sandwich rule); Yu et
+# al. 2020 (BigNAS); Chen et al. 2021 (AutoFormer); Tan and Le 2019 (EfficientNet); Kendall 1938.
 #
 # **Solutions:** [here](solutions/10_search.ipynb). **Next:** [11 · the whole algorithm](11_the_whole_algorithm.ipynb)

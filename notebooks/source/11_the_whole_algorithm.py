@@ -1,10 +1,9 @@
 # %% [markdown]
 # # 11 · How do the parts make GrowCLIP?
 #
-# **You will learn** how inheriting, search, training and evaluation follow each other in a growth
-# step, by writing the algorithm from the package's parts; what happens to the loss at the moment of
-# growing; where the time goes. **Read before:** 02, 07, 08, 10. **Takes** 35 minutes to work through, {measured}. **Of
-# the paper:** all of it, put
+# **You will learn** how inheriting, search, training and evaluation follow each other in a growth step, by writing
+# the algorithm from the package's parts; what happens to the loss at the moment of growing; where the time goes.
+# **Read before:** 02, 07, 08, 10. **Takes** 35 minutes to work through, {measured}. **Of the paper:** all of it, put
 # together. The abstract names the parts; a table below says what is stated and what is our reading.
 
 # %% tags=["parameters"]
@@ -313,10 +312,9 @@ gap = abs(again["steps"][-1]["zero_shot_mean"] - report["steps"][-1]["zero_shot_
 predictions.reveal("killed", "a" if same else "b" if gap < 0.02 else "c")
 
 # %% [markdown]
-# **Why:** all randomness of a step follows from the seed and the step's number, not from what ran before.
-# So a step depends on nothing but the seed, the pairs so far and the model that it inherits from. Within a step,
-# weights and optimiser
-# states are saved every few seconds.
+# **Why:** all randomness of a step follows from the seed and the step's number, not from what ran before. So a step
+# depends on nothing but the seed, the pairs so far and the model that it inherits from. Within a step, weights and
+# optimiser states are saved every few seconds.
 #
 # ## Where the seconds go
 #

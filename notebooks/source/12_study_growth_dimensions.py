@@ -293,9 +293,8 @@ explore(
 # ## The verdict
 #
 # The abstract only says that growth in different dimensions was explored (C4). We ask: does a dimension *alone* beat
-# growing in balance, and
-# does balanced growth beat none? p-values are corrected over all lines below: another family than that of
-# the Holm cell above, so the same raw p gives another corrected one.
+# growing in balance, and does balanced growth beat none? p-values are corrected over all lines below: another family
+# than that of the Holm cell above, so the same raw p gives another corrected one.
 #
 # Image width, shared width and text depth grow to the same architecture under both rules. Their lines in the two
 # halves are the same trainings, set against two different balanced models: no second measurement.

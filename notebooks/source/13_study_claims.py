@@ -214,11 +214,10 @@ for claim, words in claims.REPORTED.items():
     print(claim, words)
 
 # %% [markdown]
-# *Best* is the rival with the highest mean **validation** score; the difference is then taken on test data. Where
-# the best of our *own* settings is judged, every seed's is chosen on the other seeds: chance in a training lifts its
-# validation and its test score alike.
-# *Equal steps* and *equal epochs*: iterations shared out equally among growth steps, or in proportion to
-# the pairs so far (05). *Known concepts*: only what had arrived by then is asked for.
+# *Best* is the rival with the highest mean **validation** score; the difference is then taken on test data. Where the
+# best of our *own* settings is judged, every seed's is chosen on the other seeds: chance in a training lifts its
+# validation and its test score alike. *Equal steps* and *equal epochs*: iterations shared out equally among growth
+# steps, or in proportion to the pairs so far (05). *Known concepts*: only what had arrived by then is asked for.
 #
 # ### Predict
 #

@@ -221,8 +221,8 @@ for row, query in enumerate(queries):
 #
 # ### Predict
 #
-# On shapes, the linear probe overtakes zero-shot with
-# **a** 24 labelled pictures (two per class on average), **b** more than 24 and at most 480, **c** more, or never.
+# On shapes, the linear probe overtakes zero-shot with **a** 24 labelled pictures (two per class on average), **b**
+# more than 24 and at most 480, **c** more, or never.
 
 # %%
 guess = None

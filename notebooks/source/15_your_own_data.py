@@ -275,10 +275,9 @@ alt = "Bars of speed by model and threads on this machine; bars of other kits' s
 show(lesson_15.draw_throughput(seconds, shipped), alt)
 
 # %% [markdown]
-# **Takeaway:** what a second thread brings depends on the model, for larger matrices give each thread more to
-# do between two meetings, and on what else the machine is doing. On a
-# busy machine threads wait for each other, and two can be far slower than one (bars: quartiles over
-# windows). So measure on the machine at hand, and while it is idle.
+# **Takeaway:** what a second thread brings depends on the model, for larger matrices give each thread more to do
+# between two meetings, and on what else the machine is doing. On a busy machine threads wait for each other, and two
+# can be far slower than one (bars: quartiles over windows). So measure on the machine at hand, and while it is idle.
 # Where no GPU row is in the tables, we claim nothing about GPUs.
 
 # %% [markdown]
