@@ -20,8 +20,9 @@ from tiny import CIFAR10
 from growclip_lite import torchvision_fix
 from growclip_lite.__main__ import main
 from growclip_lite.data import emoji
-from growclip_lite.data.folder import Record, learn_templates, load_folder, read_captions
+from growclip_lite.data.folder import load_folder, read_captions
 from growclip_lite.data.pictures import read_picture, to_pixels
+from growclip_lite.data.records import Record, learn_templates
 from growclip_lite.data.shards import load_shards
 from growclip_lite.data.stream import fill
 from growclip_lite.errors import InputError

@@ -24,7 +24,9 @@ from growclip_lite.peers import train_fixed
 from growclip_lite.plots import GREY
 from growclip_lite.profiles import Profile, typical_config
 from growclip_lite.studies.claims import Finding, place
-from growclip_lite.studies.figures import FIXED, centre, forest, steps_of
+from growclip_lite.studies.drawing import centre, forest
+from growclip_lite.studies.figures import FIXED
+from growclip_lite.studies.table import steps_of
 
 TERA = 1e12
 COLOURS = dict(zip(("growclip", *FIXED), PALETTE, strict=False))  # as in the figures of the studies
@@ -212,9 +214,8 @@ def draw_verdicts(found: list[Finding]) -> Figure:
     figure, panels = subplots(len(places), 1, figsize=size, squeeze=False, sharex=True, height_ratios=rows)
     for axes, where in zip(panels[:, 0], places, strict=True):
         mine = [finding for finding in found if finding.data == where]
-        rivals = [f.what.removeprefix("GrowCLIP - ").removesuffix(", zero-shot") for f in mine]
-        names = [f"{rival}, equal {f.equal}" for rival, f in zip(rivals, mine, strict=True)]
-        forest(axes, dict(zip(names, (f.found for f in mine), strict=True)), "points")
+        rivals = {f.what.removeprefix("GrowCLIP - ").removesuffix("zero-shot") + f"equal {f.equal}": f for f in mine}
+        forest(axes, {name: f.found for name, f in rivals.items()}, "points")
         axes.set_title(where, fontsize=11)
         axes.set(xlabel=None)
     axes.set(xlabel="GrowCLIP minus fixed, points of mean zero-shot accuracy (95 %)")

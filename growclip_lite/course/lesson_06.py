@@ -23,7 +23,7 @@ from growclip_lite.losses import contrastive_loss
 from growclip_lite.model import GrowCLIP, as_images
 from growclip_lite.plots import COLOURS, GREY
 from growclip_lite.profiles import LAPTOP
-from growclip_lite.studies.figures import line
+from growclip_lite.studies.drawing import line
 from growclip_lite.studies.sharing import SHARED, at_equal_flops, at_equal_parameters
 
 STEPS = (1, 2, 3, 4)  # growth steps of the run whose checkpoints are shipped

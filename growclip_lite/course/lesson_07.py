@@ -84,15 +84,8 @@ def name_members(axes: Axes, lattice: Lattice) -> None:
 def number_cells(axes: Axes, values: np.ndarray) -> None:
     """Writes every whole number of an image in `viridis_r` into its cell."""
     for (row, column), value in np.ndenumerate(values):
-        axes.text(
-            column,
-            row,
-            f"{value}",
-            ha="center",
-            va="center",
-            fontsize=9,
-            color="white" if value > values.max() / 2 else "black",
-        )
+        colour = "white" if value > values.max() / 2 else "black"
+        axes.text(column, row, f"{value}", ha="center", va="center", fontsize=9, color=colour)
 
 
 def draw_lattice(base: Architecture, config: ModelConfig, data_ratio: float, power: float, grows: str) -> Figure:

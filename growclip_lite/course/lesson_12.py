@@ -16,7 +16,8 @@ from growclip_lite.course.exercises import exercise, require
 from growclip_lite.plots import COLOURS, GREY
 from growclip_lite.profiles import SMOKE, get_profile
 from growclip_lite.studies import dimensions
-from growclip_lite.studies.figures import draw_map, forest
+from growclip_lite.studies.drawing import forest
+from growclip_lite.studies.figures import draw_map
 from growclip_lite.studies.jobs import Grid, default_workers, run_jobs
 from growclip_lite.studies.measures import read_plan
 from growclip_lite.studies.run import HALF, run_study

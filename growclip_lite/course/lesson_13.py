@@ -16,7 +16,7 @@ from growclip_lite.course.exercises import exercise, require
 from growclip_lite.evaluate import forgetting
 from growclip_lite.plots import GREY
 from growclip_lite.profiles import get_profile
-from growclip_lite.studies import figures
+from growclip_lite.studies import drawing, figures
 from growclip_lite.studies.claims import VERDICTS, Judged, place, read, settings
 from growclip_lite.studies.jobs import Grid, run_jobs
 from growclip_lite.studies.run import all_jobs
@@ -92,7 +92,7 @@ def draw_forest(found: list[Judged]) -> Figure:
         for line, (finding, _, told) in lines:
             y -= 1
             labels[y] = line
-            figures.interval(axes, finding.found, y, COLOURS[told], MARKERS[told])
+            drawing.interval(axes, finding.found, y, COLOURS[told], MARKERS[told])
         y -= 1
     for told in VERDICTS:
         if any(told == one for _, _, one in found):

@@ -20,8 +20,8 @@ from tqdm.auto import tqdm
 from webdataset.shardlists import expand_urls
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
-from growclip_lite.data.folder import Record, make_stream
 from growclip_lite.data.pictures import read_picture
+from growclip_lite.data.records import Record, make_stream
 from growclip_lite.data.stream import Stream, check_broken
 from growclip_lite.errors import InputError
 

@@ -23,6 +23,7 @@ from growclip_lite.studies.claims import (
     settings,
 )
 from growclip_lite.studies.statistics import paired
+from growclip_lite.studies.table import steps_of
 
 
 def claim_by_claim(folder: Path) -> Iterator[tuple[str, str, list[Judged]]]:
@@ -112,12 +113,10 @@ def way_table(folder: Path) -> str:
     for setting in settings(folder, "growth"):
         grown, rows = grown_at(folder, setting), read(folder, "growth", view="flops", **setting)
         small = rows[rows["method"] == "fixed small"]
-        if len(small) and grown["steps_known"].notna().all():
-            known = [
-                part.set_index("seed")["steps_known"].str.split(expand=True).astype(float) for part in (grown, small)
-            ]
+        if len(small) and len(grown) and grown["steps_known"].notna().all():
+            known = [pd.DataFrame(steps_of(part, "steps_known"), index=part["seed"]) for part in (grown, small)]
             points = 100 * (known[0] - known[1]).dropna()  # by seed
-            batches = (part["steps_iterations"].str.split().str[0].astype(int).mean() for part in (small, grown))
+            batches = (steps_of(part, "steps_iterations")[:, 0].mean() for part in (small, grown))
             told = ", ".join(f"{value:+.1f}" for value in points.mean())
             lines.append([place(setting), len(points), " / ".join(f"{count:,.0f}" for count in batches), told])
     head = (

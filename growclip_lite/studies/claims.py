@@ -22,7 +22,7 @@ from growclip_lite.profiles import PROFILES
 from growclip_lite.studies.choice import last_step, search_against_training, text_leads
 from growclip_lite.studies.growers import SHORT
 from growclip_lite.studies.statistics import FEWEST_SEEDS, TOO_FEW, Difference, difference, holm, paired, verdict
-from growclip_lite.studies.table import SETTING, TIMETABLE, first_setting, measured_at, rows_of
+from growclip_lite.studies.table import SETTING, TIMETABLE, first_setting, measured_at, rows_of, steps_of
 
 # What the paper's abstract reports.
 REPORTED = {
@@ -104,10 +104,7 @@ def is_own(setting: dict[str, object], name: str) -> bool:
 
 def along_the_way(one: pd.DataFrame, other: pd.DataFrame) -> Difference:
     """`one` minus `other` in accuracy on the concepts known by then, mean over the growth steps."""
-    means = [
-        rows.assign(known=[np.mean([float(value) for value in text.split()]) for text in rows["steps_known"]])
-        for rows in (one, other)
-    ]
+    means = [rows.assign(known=steps_of(rows, "steps_known").mean(1)) for rows in (one, other)]
     return paired(*means, "known")
 
 
@@ -164,7 +161,7 @@ def on_fixed(folder: Path) -> Iterator[Finding]:
         for number, (name, part) in enumerate(at_flops):
             first = number == 0
             rival = f"best fixed ({name.removeprefix('fixed ')})" if first else name
-            if first and grown["steps_known"].notna().all():
+            if first and len(grown) and grown["steps_known"].notna().all():
                 what, found = f"GrowCLIP - {rival}, known concepts, mean over steps", along_the_way(grown, part)
                 yield Finding("C1", where, what, "FLOPs in all, not by growth step", found, again, headline=True)
             yield from at_equal_flops(grown, part, rival, setting, again, headline=first)

@@ -4,22 +4,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
-from matplotlib.figure import Figure
 
 from growclip_lite.architecture import HEAD_SIZE
 from growclip_lite.plots import GREY, PALETTE, subplots
 from growclip_lite.studies.choice import last_step, search_against_training, text_leads
 from growclip_lite.studies.claims import SHARED_CAPTIONS, place
+from growclip_lite.studies.drawing import centre, forest, line, tidy, write
 from growclip_lite.studies.growers import GROWERS
 from growclip_lite.studies.measures import read_plan
-from growclip_lite.studies.statistics import FEWEST_SEEDS, Difference, difference, paired
-from growclip_lite.studies.table import SETTING, TIMETABLE, first_setting, measured_at, rows_of
+from growclip_lite.studies.statistics import paired
+from growclip_lite.studies.table import SETTING, TIMETABLE, first_setting, measured_at, rows_of, steps_of
 from growclip_lite.train import RECORD_EVERY
 
 # Study 1: what its views hold equal, and the lines of a view. A method has the same colour in all panels.
@@ -30,37 +29,6 @@ GROWTH_LINES = {
     "steps": [(method, "steps") for method in (*FIXED, "from scratch")],
 }
 SCORES = {"zero_shot_mean": "mean zero-shot accuracy", "i2t_r1": "image-to-text R@1"}
-
-
-def tidy(axes, **settings: object) -> None:
-    axes.set(**settings)
-    axes.grid(color="#ececec")
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def write(figure: Figure, path: Path) -> None:
-    figure.savefig(path, dpi=130, bbox_inches="tight", facecolor="white")
-
-
-def centre(values: Iterable[float]) -> tuple[float, float, float]:
-    """Mean and the two lengths of its error bar; so few seeds that nothing is tested have none."""
-    found = difference(list(values))
-    if found.seeds < FEWEST_SEEDS:
-        return found.mean, 0.0, 0.0
-    return found.mean, found.mean - found.low, found.high - found.mean
-
-
-def line(axes, rows: pd.DataFrame, x: str, y: str, **style: object) -> None:
-    """Means over seeds of `y` for every value of `x`, with error bars."""
-    values = sorted(rows[x].unique())
-    points = np.array([centre(rows.loc[rows[x] == value, y]) for value in values])
-    axes.errorbar(values, points[:, 0], points[:, 1:].T, marker="o", capsize=3, lw=2, **style)
-
-
-def steps_of(rows: pd.DataFrame, column: str) -> np.ndarray:
-    """(seeds, growth steps) from a column that lists one number per step."""
-    return np.array([[float(value) for value in str(text).split()] for text in rows[column]])
 
 
 def draw_growth(left, right, rows: pd.DataFrame, column: str, equal: str = "flops") -> None:
@@ -110,23 +78,6 @@ def growth_figure(rows: pd.DataFrame, path: Path) -> None:
     write(figure, path)
 
 
-def interval(axes, d: Difference, y: float, colour: str, marker: str = "o") -> None:
-    """A difference at height `y`, with its interval unless it has too few seeds for a verdict."""
-    lengths = [[d.mean - d.low], [d.high - d.mean]] if d.seeds >= FEWEST_SEEDS else None
-    axes.errorbar(d.mean, y, xerr=lengths, fmt=marker, color=colour, capsize=4, lw=2.2)
-
-
-def forest(axes, differences: dict[str, Difference], label: str, colours: Sequence[str] = ()) -> None:
-    """Differences with their intervals, one line each; zero is marked. All have one colour (verdicts need p-values)
-    unless `colours` has one for each."""
-    colours = colours or [PALETTE[0]] * len(differences)
-    for number, (d, colour) in enumerate(zip(differences.values(), colours, strict=True)):
-        interval(axes, d, -number, colour)
-    axes.axvline(0, color="#222222", lw=1)
-    axes.set_yticks([-number for number in range(len(differences))], list(differences))
-    tidy(axes, xlabel=label, ylim=(0.5 - len(differences), 0.5))
-
-
 def growers_figure(rows: pd.DataFrame, path: Path) -> None:
     """GrowCLIP against every other grower, paired by seed, a row of panels for every setting."""
     parts = [part for _, part in rows.groupby(SETTING, sort=False)]
@@ -149,12 +100,12 @@ def draw_momenta(panels, rows: pd.DataFrame, columns: dict[str, str]) -> None:
     """Into axes (2, columns): `columns` (with their labels) over the momentum, reading A above reading B, whose decays
     stand side by side: most of them are close to 1."""
     for row, (reading, name) in enumerate((("A", "momentum m (reading A)"), ("B", "decay of the average (reading B)"))):
+        mine = rows[rows["reading"] == reading]
+        values = sorted(mine["momentum"].unique())
+        places = {value: value if reading == "A" else number for number, value in enumerate(values)}
+        by_training = mine.assign(place=mine["momentum"].map(places)).groupby("before", sort=False)
         for axes, (column, label) in zip(panels[row], columns.items(), strict=True):
-            by_training = rows[rows["reading"] == reading].groupby("before", sort=False)
-            values = sorted(rows.loc[rows["reading"] == reading, "momentum"].unique())
-            places = {value: value if reading == "A" else number for number, value in enumerate(values)}
             for colour, (before, part) in zip(PALETTE, by_training, strict=False):
-                part = part.assign(place=part["momentum"].map(places))
                 line(axes, part, "place", column, color=colour, label=f"{before} training before")
             axes.set_xticks(list(places.values()), [f"{value:g}" for value in values])
             tidy(axes, xlabel=name, ylabel=label)

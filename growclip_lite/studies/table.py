@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -93,3 +94,8 @@ def first_setting(rows: pd.DataFrame, columns: Sequence[str] = SETTING) -> pd.Da
     if rows.empty:
         return rows
     return rows[(rows[list(columns)] == rows[list(columns)].iloc[0]).all(axis=1)]
+
+
+def steps_of(rows: pd.DataFrame, column: str) -> np.ndarray:
+    """(seeds, growth steps) from a column that lists one number per step."""
+    return np.array([[float(value) for value in str(text).split()] for text in rows[column]])
