@@ -12,8 +12,20 @@ from growclip_lite.errors import InputError
 
 
 def cache_folder() -> Path:
-    """Where what was drawn or measured once is kept: GROWCLIP_CACHE, else ~/.cache/growclip-lite."""
+    """Where what was drawn, read or measured once is kept: GROWCLIP_CACHE, else ~/.cache/growclip-lite."""
     return Path(os.environ.get("GROWCLIP_CACHE", Path.home() / ".cache" / "growclip-lite"))
+
+
+def make_writable(folder: Path) -> Path:
+    """`folder`, of the cache, for pictures. Raises `InputError` where it cannot be made or written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot keep pictures ({error.strerror}); set GROWCLIP_CACHE to a folder that can be written."
+        ) from error
+    return folder
 
 
 def write_json(path: Path, value: object) -> None:

@@ -420,6 +420,10 @@ class Bench:
             self.patch.setattr(Path, method, write)
         return self.grow(self.folder)
 
+    def no_cache(self) -> list[str]:
+        self.patch.setenv("GROWCLIP_CACHE", str(self.folder / "0.png"))
+        return self.grow(self.folder)
+
     def no_font(self) -> list[str]:
         self.patch.setattr(emoji, "FONT_PATHS", ())
         self.patch.setattr(emoji.shutil, "which", lambda name: None)
@@ -528,6 +532,7 @@ CASES = [
         "no usable",
     ),
     Case("odd braces", lambda b: b.grow("{000..009.tar"), "brace notation"),
+    Case("no place for pictures", Bench.no_cache, "set GROWCLIP_CACHE to a folder that can be written"),
     Case("no emoji font", Bench.no_font, "There is no colour-emoji font; install one"),
     # the folder of results
     Case("out is a file", lambda b: b.grow(b.folder, out=b.folder / "0.png"), "holds no run; please give another one"),

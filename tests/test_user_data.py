@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -496,6 +497,31 @@ def test_shards_become_a_stream(tmp_path: Path):
     assert sum(len(part) for part in stream.validation) == 20 and len(stream.retrieval) == 20
     number = int(stream.train[0].captions[0].split()[-1])
     assert np.array_equal(stream.train[0].images[0], to_pixels(noise(number), SIZE))
+
+
+@pytest.mark.parametrize("form", ["folder", "shards"])
+def test_memory_does_not_hold_the_users_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str):
+    """A few kB a pair, against the 49 of a picture of 128 pixels; and nothing is left where they were kept."""
+    monkeypatch.setenv("GROWCLIP_CACHE", str(tmp_path / "cache"))
+    count, size = 200, 128
+    label = {"label": lambda i: f"kind {i % 3}"} if form == "folder" else {"cls": lambda i: f"kind {i % 3}".encode()}
+    if form == "folder":
+        source = make_folder(tmp_path / "mine", make_rows(count, **label))
+    else:
+        source = make_shard(tmp_path / "a.tar", make_samples(range(count), **label))
+    tracemalloc.start()
+    stream = load_folder(source, size, 4, seed=0) if form == "folder" else load_shards(str(source), size, 4, seed=0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.2 * count * 3 * size**2 and not list((tmp_path / "cache").iterdir())
+    for part in (*stream.train, *stream.validation, stream.retrieval):
+        for picture, caption in zip(part.images, part.captions, strict=True):
+            number = int(caption.split()[-1])
+            given = source / "pictures" / f"{number}.png" if form == "folder" else encoded(noise(number))
+            assert np.array_equal(picture, read_picture(given, size))
+    tests = stream.tasks[0]
+    assert sum(len(task.images) for tasks in stream.step_tasks for task in tasks) == 20
+    assert np.array_equal(np.asarray(tests.images), tests.images[:]) and len(tests.images) == 20
 
 
 def a_digit(i: int) -> bytes:

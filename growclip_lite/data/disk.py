@@ -1,4 +1,4 @@
-"""Pairs on disk: drawn once, then pictures and captions are mapped, and read when they are asked for."""
+"""Pairs on disk: pictures and captions are mapped, and read when they are asked for."""
 
 from __future__ import annotations
 
@@ -7,13 +7,48 @@ import json
 import shutil
 import tempfile
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
-from growclip_lite.data.stream import Pairs
-from growclip_lite.files import cache_folder
+from growclip_lite.data.stream import Pairs, Rows
+from growclip_lite.files import cache_folder, make_writable
+
+
+class PictureFile:
+    """Pictures of one size by key, in a file instead of memory."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.numbers: dict[str, int] = {}
+
+    def add(self, key: str, picture: np.ndarray) -> None:
+        """`picture` is (3, S, S) uint8."""
+        self.file.write(np.ascontiguousarray(picture).data)
+        self.numbers[key], self.shape = len(self.numbers), picture.shape
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.numbers
+
+    @cached_property
+    def array(self) -> np.ndarray:
+        """All of them, (M, 3, S, S), mapped; none can be added any more."""
+        self.file.flush()
+        return np.memmap(self.file, np.uint8, "r", shape=(len(self.numbers), *self.shape))
+
+    def rows(self, keys: Sequence[str]) -> Rows:
+        return Rows(self.array, np.array([self.numbers[key] for key in keys], dtype=np.int64))
+
+
+@contextmanager
+def picture_file() -> Iterator[PictureFile]:
+    """A file without a name in `cache_folder`. Its `rows` outlive the block; without them its space is free again."""
+    with tempfile.TemporaryFile(dir=make_writable(cache_folder())) as file:
+        yield PictureFile(file)
 
 
 class Captions(Sequence[str]):
@@ -55,18 +90,14 @@ def read_pairs(folder: Path) -> Pairs:
 
 
 def cached(source: str, key: dict, count: int, make: Callable[[], Iterable[Pairs]]) -> Pairs:
-    """`count` pairs from the disk cache; `make` yields them in blocks where they are not there yet.
-
-    The cache lies in `cache_folder`.
-    """
+    """`count` pairs from the disk cache; `make` yields them in blocks where they are not there yet."""
     folder = cache_folder() / source / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     if folder.exists():
         try:
             return read_pairs(folder)
         except (OSError, ValueError, EOFError):  # damaged: make it again
             shutil.rmtree(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=folder.parent))
+    partial = Path(tempfile.mkdtemp(dir=make_writable(folder.parent)))
     try:
         write_pairs(partial, count, make())
         partial.rename(folder)

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 from tqdm.auto import tqdm
 
+from growclip_lite.data.disk import PictureFile, picture_file
 from growclip_lite.data.pictures import read_picture
 from growclip_lite.data.records import Record, make_stream
 from growclip_lite.data.stream import Stream, check_broken
@@ -24,6 +25,7 @@ from growclip_lite.errors import InputError
 COLUMNS = ("image", "caption", "step", "label", "split")
 MAX_FIELD = 1_000_000  # characters of a caption; much more is a double quote that was not closed
 SMALL_FILE = 16_384  # bytes
+BLOCK = 1_000  # pictures in memory at a time
 
 
 def load_folder(folder: Path, image_size: int, growth_steps: int, seed: int) -> Stream:
@@ -34,9 +36,10 @@ def load_folder(folder: Path, image_size: int, growth_steps: int, seed: int) -> 
     """
     records, skipped = read_captions(folder)
     images = list(dict.fromkeys(record.image for record in records))
-    pictures, broken = _read_pictures(folder, images, image_size)
-    check_broken(broken, len(images), str(folder))
-    return make_stream(folder.resolve().name, records, pictures, skipped + broken, growth_steps, seed)
+    with picture_file() as pictures:
+        broken = _read_pictures(folder, images, image_size, pictures)
+        check_broken(broken, len(images), str(folder))
+        return make_stream(folder.resolve().name, records, pictures, skipped + broken, growth_steps, seed)
 
 
 def read_captions(folder: Path) -> tuple[list[Record], list[str]]:
@@ -105,8 +108,9 @@ def _inside(record: Record) -> str:
     return str(path)
 
 
-def _read_pictures(folder: Path, images: list[str], size: int) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The decoded pictures by path, and a line "path: reason" about each that cannot be read."""
+def _read_pictures(folder: Path, images: list[str], size: int, pictures: PictureFile) -> list[str]:
+    """Decodes the pictures into `pictures`, by path. A line "path: reason" about each that cannot be read."""
+    broken = []
 
     def read(image: str) -> np.ndarray | str:
         try:
@@ -117,8 +121,15 @@ def _read_pictures(folder: Path, images: list[str], size: int) -> tuple[dict[str
     # Threads pay where decoding, which PIL does outside Python's lock, outweighs opening; not for thumbnails.
     sample = [folder / image for image in images[:100]]
     sizes = [path.stat().st_size for path in sample if os.path.isfile(path)]  # unlike Path.is_file, never raises
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    progress = tqdm(desc="reading pictures", total=len(images), disable=None)
+    with progress, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         run = pool.map if sum(sizes) > SMALL_FILE * len(sizes) else map
-        results = list(tqdm(run(read, images), "reading pictures", len(images), disable=None))
-    decoded = {image: result for image, result in zip(images, results, strict=True) if not isinstance(result, str)}
-    return decoded, [result for result in results if isinstance(result, str)]
+        for begin in range(0, len(images), BLOCK):  # a pool would take them all, and keep what it has decoded
+            block = images[begin : begin + BLOCK]
+            for image, result in zip(block, run(read, block), strict=True):
+                progress.update()
+                if isinstance(result, str):
+                    broken.append(result)
+                else:
+                    pictures.add(image, result)
+    return broken

@@ -14,6 +14,7 @@ from itertools import count
 
 import numpy as np
 
+from growclip_lite.data.disk import PictureFile
 from growclip_lite.data.stream import Pairs, Stream, Task, fill, hold_out, step_sizes, tasks_by_step
 from growclip_lite.errors import InputError
 
@@ -52,12 +53,12 @@ class Record:
 def make_stream(
     name: str,
     records: list[Record],
-    pictures: dict[str, np.ndarray],
+    pictures: PictureFile,
     skipped: list[str],
     growth_steps: int,
     seed: int,
 ) -> Stream:
-    """The stream of user data: `pictures` holds a (3, S, S) uint8 array per `Record.image` that could be read.
+    """The stream of user data: `pictures` holds every `Record.image` that could be read.
 
     Raises `InputError` for impossible splits or steps, and where too few pairs are left.
     """
@@ -124,7 +125,7 @@ def _check_steps(train: list[Record], validation: list[Record]) -> int:
     return last
 
 
-def _assign_splits(records: list[Record], pictures: dict[str, np.ndarray], rng: np.random.Generator) -> None:
+def _assign_splits(records: list[Record], pictures: PictureFile, rng: np.random.Generator) -> None:
     """Gives every record a split, the same to all records of a picture. Raises `InputError`.
 
     Pictures without a split go where a copy of theirs was put by name, else they are for training. If no record names
@@ -139,7 +140,7 @@ def _assign_splits(records: list[Record], pictures: dict[str, np.ndarray], rng: 
                 f"{record.where} puts {record.image} in {record.split}, but it is in {named[record.image]} already; "
                 "a picture must be in one split only."
             )
-    content = cache(lambda image: hashlib.sha256(pictures[image]).digest())
+    content = cache(lambda image: hashlib.sha256(pictures.rows([image])[0]).digest())
     of_copy: dict[bytes, str] = {}
     for split in SPLITS:  # train first: of copies in different splits the held-out one counts
         of_copy |= {content(image): split for image, its in named.items() if its == split}
@@ -188,14 +189,8 @@ def _check_amounts(
         )
 
 
-def _stack(records: list[Record], pictures: dict[str, np.ndarray]) -> np.ndarray:
-    """The records' pictures as (M, 3, S, S) uint8, also for M = 0."""
-    shape = next(iter(pictures.values())).shape
-    return np.stack([pictures[record.image] for record in records]) if records else np.empty((0, *shape), np.uint8)
-
-
-def _to_pairs(records: list[Record], pictures: dict[str, np.ndarray]) -> Pairs:
-    return Pairs(_stack(records, pictures), [record.caption for record in records])
+def _to_pairs(records: list[Record], pictures: PictureFile) -> Pairs:
+    return Pairs(pictures.rows([record.image for record in records]), [record.caption for record in records])
 
 
 def _choose_retrieval(test: list[Record], rng: np.random.Generator) -> list[Record]:
@@ -238,9 +233,7 @@ def _class_steps(train: list[Record], records: list[Record], last_step: int) -> 
     return steps
 
 
-def _label_tasks(
-    held_out: list[Record], classes: list[str], templates: list[str], pictures: dict[str, np.ndarray]
-) -> list[Task]:
+def _label_tasks(held_out: list[Record], classes: list[str], templates: list[str], pictures: PictureFile) -> list[Task]:
     """The zero-shot task "label" over held-out pictures, or none where there is nothing to tell apart."""
     # A picture with several captions counts once.
     labelled = list({record.image: record for record in held_out if record.label}.values())
@@ -249,4 +242,4 @@ def _label_tasks(
     index = {label: number for number, label in enumerate(classes)}
     labels = np.array([index[record.label] for record in labelled])
     prompts = [[fill(template, label) for template in templates] for label in classes]
-    return [Task("label", _stack(labelled, pictures), labels, prompts)]
+    return [Task("label", pictures.rows([record.image for record in labelled]), labels, prompts)]

@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
 from tqdm.auto import tqdm
 from webdataset.shardlists import expand_urls
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
+from growclip_lite.data.disk import picture_file
 from growclip_lite.data.pictures import read_picture
 from growclip_lite.data.records import Record, make_stream
 from growclip_lite.data.stream import Stream, check_broken
@@ -36,33 +36,33 @@ def load_shards(source: str, image_size: int, growth_steps: int, seed: int) -> S
     skipped and listed in `Stream.skipped`.
     """
     records: list[Record] = []
-    pictures: dict[str, np.ndarray] = {}
     skipped: list[str] = []
     broken: list[str] = []
-    for where, sample in tqdm(_samples(source), "reading shards", unit=" samples", disable=None):
-        picture = next((sample[suffix] for suffix in PICTURE_SUFFIXES if suffix in sample), None)
-        try:
-            record = _to_record(where, sample)
-        except (ValueError, RecursionError) as error:  # the second: json nested too deeply
-            skipped.append(f"{where}: {error}")
-            continue
-        if picture is None or not record.caption:
-            skipped.append(f"{where}: no {'picture' if picture is None else 'caption'}")
-            continue
-        # The picture itself is its key, so that copies of it cannot end up in two splits.
-        record.image = hashlib.sha256(picture).hexdigest()
-        try:
-            if record.image not in pictures:
-                pictures[record.image] = read_picture(picture, image_size)
-        except ValueError as error:
-            broken.append(f"{where}: {error}")
-        records.append(record)
-    if not records:
-        raise InputError(
-            f"{source} has no usable sample; each needs a picture (.jpg, .png, .webp) and a caption (.txt)."
-        )
-    check_broken(broken, len(records), source)
-    return make_stream(Path(source).name, records, pictures, skipped + broken, growth_steps, seed)
+    with picture_file() as pictures:
+        for where, sample in tqdm(_samples(source), "reading shards", unit=" samples", disable=None):
+            picture = next((sample[suffix] for suffix in PICTURE_SUFFIXES if suffix in sample), None)
+            try:
+                record = _to_record(where, sample)
+            except (ValueError, RecursionError) as error:  # the second: json nested too deeply
+                skipped.append(f"{where}: {error}")
+                continue
+            if picture is None or not record.caption:
+                skipped.append(f"{where}: no {'picture' if picture is None else 'caption'}")
+                continue
+            # The picture itself is its key, so that copies of it cannot end up in two splits.
+            record.image = hashlib.sha256(picture).hexdigest()
+            try:
+                if record.image not in pictures:
+                    pictures.add(record.image, read_picture(picture, image_size))
+            except ValueError as error:
+                broken.append(f"{where}: {error}")
+            records.append(record)
+        if not records:
+            raise InputError(
+                f"{source} has no usable sample; each needs a picture (.jpg, .png, .webp) and a caption (.txt)."
+            )
+        check_broken(broken, len(records), source)
+        return make_stream(Path(source).name, records, pictures, skipped + broken, growth_steps, seed)
 
 
 def _samples(source: str) -> Iterator[tuple[str, dict[str, bytes]]]:

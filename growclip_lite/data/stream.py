@@ -18,14 +18,35 @@ from growclip_lite.errors import InputError
 MAX_BROKEN_SHARE = 0.2
 
 
+class Rows:
+    """Chosen rows of a large array on disk, read when they are asked for: `rows[i]` and `rows[i:j]` are arrays."""
+
+    def __init__(self, array: np.ndarray, index: np.ndarray) -> None:
+        self.array, self.index = array, index
+        self.shape = (len(index), *array.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, index: int | slice | np.ndarray) -> np.ndarray:
+        return np.asarray(self.array[self.index[index]])
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:], dtype)
+
+    def take(self, index: np.ndarray, axis: int = 0) -> Rows:
+        """As numpy's along axis 0, but nothing is read yet."""
+        return Rows(self.array, self.index[index])
+
+
 @dataclass
 class Pairs:
     """Pictures and their captions, aligned: `images[i]` is described by `captions[i]`.
 
-    `images` is (M, 3, S, S) uint8, in memory or memory-mapped; captions may likewise lie on disk (`disk`).
+    `images` is (M, 3, S, S) uint8, in memory, memory-mapped or `Rows`; captions may likewise lie on disk (`disk`).
     """
 
-    images: np.ndarray
+    images: np.ndarray | Rows
     captions: Sequence[str]
 
     def __post_init__(self) -> None:
@@ -46,7 +67,7 @@ class Task:
     """
 
     name: str
-    images: np.ndarray
+    images: np.ndarray | Rows
     labels: np.ndarray
     prompts: list
     per_picture: bool = False
@@ -118,7 +139,7 @@ def tasks_by_step(task: Task, class_steps: Sequence[int], steps: int) -> list[li
         known = np.flatnonzero(first <= step)
         rows = np.flatnonzero(first[task.labels] == step)
         labels = np.searchsorted(known, task.labels[rows])
-        part = Task(task.name, task.images[rows], labels, [task.prompts[c] for c in known])
+        part = Task(task.name, task.images.take(rows, axis=0), labels, [task.prompts[c] for c in known])
         parts.append([part] if len(rows) and len(known) > 1 else [])
     return parts
 
