@@ -1,8 +1,6 @@
-"""Lesson 08, inheriting: the training after a growth, what its widget draws, and its exercises."""
+"""Lesson 08, inheriting: what its widget draws, and its exercises."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -12,20 +10,6 @@ from torch import Tensor
 from growclip_lite.course.display import PALETTE, subplots
 from growclip_lite.course.exercises import exercise, random_tensor, require
 from growclip_lite.inherit import InheritanceReport
-from growclip_lite.model import GrowCLIP
-from growclip_lite.search import held_out_loss
-from growclip_lite.train import Batch, TrainConfig, TrainingSet, fit
-
-
-def recover(
-    model: GrowCLIP, data: TrainingSet, batches: list[Batch], config: TrainConfig, seed: int, marks: Sequence[int]
-) -> list[float]:
-    """Trains in place; the held-out loss before the first iteration and at every mark."""
-    state, losses = None, [held_out_loss(model, batches)]
-    for mark in marks:
-        state = fit(model, data, config, seed, state=state, stop=mark)
-        losses.append(held_out_loss(model, batches))
-    return losses
 
 
 def counts(report: InheritanceReport) -> dict[str, int]:

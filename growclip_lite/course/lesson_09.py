@@ -1,8 +1,7 @@
-"""Lesson 09, momentum: the training after a blended start, what its widget draws, and its exercises."""
+"""Lesson 09, momentum: the tasks that it follows, what its widget draws, and its exercises."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,12 +13,8 @@ from torch import Tensor
 from growclip_lite.course.display import PALETTE, subplots
 from growclip_lite.course.exercises import exercise, require
 from growclip_lite.data.stream import Task
-from growclip_lite.evaluate import mean_accuracy
 from growclip_lite.inherit import blend
-from growclip_lite.model import GrowCLIP
-from growclip_lite.search import held_out_loss
 from growclip_lite.studies.figures import draw_momenta
-from growclip_lite.train import Batch, TrainConfig, TrainingSet, fit
 
 TASKS = ("shape", "kind")  # things with names: where old and new concepts differ most
 
@@ -27,19 +22,6 @@ TASKS = ("shape", "kind")  # things with names: where old and new concepts diffe
 def part_of(tasks: list[Task], pictures: int) -> list[Task]:
     """The first pictures of the tasks about named things, so that a notebook can afford to ask often."""
     return [replace(t, images=t.images[:pictures], labels=t.labels[:pictures]) for t in tasks if t.name in TASKS]
-
-
-def follow(
-    model: GrowCLIP, data: TrainingSet, batches: list[Batch], tasks: Sequence[list[Task]], config: TrainConfig,
-    seed: int, marks: Sequence[int],
-) -> np.ndarray:  # fmt: skip
-    """Trains in place up to each of `marks` (0 first) -> (marks, 1 + len(tasks)): held-out loss, mean accuracies."""
-    state, found = None, []
-    for mark in marks:
-        state = fit(model, data, config, seed, state=state, stop=mark)
-        accuracies = [mean_accuracy(model, part) for part in tasks]
-        found.append([held_out_loss(model, batches), *accuracies])
-    return np.array(found)
 
 
 def draw_blend(m: float, inherited: Tensor, fresh: Tensor, sweep: dict[float, float], before: float) -> Figure:

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from growclip_lite.architecture import Architecture
 from growclip_lite.course.display import PALETTE, subplots
 from growclip_lite.course.exercises import exercise, require
+from growclip_lite.course.watching import watch
 from growclip_lite.data.load import load_stream
 from growclip_lite.data.stream import Stream
 from growclip_lite.files import write_json
@@ -25,7 +26,7 @@ from growclip_lite.model import GrowCLIP
 from growclip_lite.plots import COLOURS, GREY, draw_architecture
 from growclip_lite.profiles import Profile
 from growclip_lite.search import TOLERANCE, Score, held_out_loss
-from growclip_lite.train import TrainingSet, fit
+from growclip_lite.train import TrainingSet
 
 LOOKS = 6  # at the held-out loss, during the training of a growth step
 PHASES = ["data", "inherit", "search", "train", "evaluate"]
@@ -66,13 +67,11 @@ class Played:
 
 
 def train_and_watch(run: Run, step: int, model: GrowCLIP, data: TrainingSet) -> list[tuple[int, float]]:
-    """`fit`, stopped a few times on its way to look at the held-out loss; the weights are those of one go."""
+    """`fit`, with a few looks at the held-out loss on its way: (iteration, loss)."""
     config, batches = run.train_config(step), held_out_batches(run, step, model.tokenizer)
-    curve, state = [(0, held_out_loss(model, batches))], None
-    for stop in np.unique(np.linspace(0, config.iterations, LOOKS + 1).round().astype(int))[1:]:
-        state = fit(model, data, config, run.seed_of(step), state=state, stop=int(stop))
-        curve.append((int(stop), held_out_loss(model, batches)))
-    return curve
+    marks = np.unique(np.linspace(0, config.iterations, LOOKS + 1).round().astype(int)).tolist()
+    losses = watch(model, data, config, run.seed_of(step), marks, lambda m: held_out_loss(m, batches))
+    return list(zip(marks, losses, strict=True))
 
 
 def killed_after(whole: Path, step: int, copy: Path) -> None:

@@ -27,12 +27,14 @@ from growclip_lite.course import lesson_08
 from growclip_lite.course.display import PALETTE, show, subplots
 from growclip_lite.course.place import amount, folder, root
 from growclip_lite.course.predictions import Predictions
+from growclip_lite.course.watching import watch
 
 # %%
 from growclip_lite import operators
 from growclip_lite.architecture import Architecture
 from growclip_lite.inherit import inherit
 from growclip_lite.model import GrowCLIP
+from growclip_lite.search import held_out_loss
 from growclip_lite.widgets import explore
 
 predictions = Predictions(folder(out), "08")
@@ -259,11 +261,11 @@ for operator in operators.FUNCTION_PRESERVING:
 # %%
 target = Architecture(3, 2, 3, 2, 2, 3)
 init_seeds = range(seed, seed + amount(profile, 2, 4))
-before = lesson_08.held_out_loss(old, batches)
+before = held_out_loss(old, batches)
 after, reports, weights = {}, {}, {}
 for operator in operators.OPERATORS:
     grown = [inherit(old, target, operator=operator, seed=s) for s in init_seeds]
-    after[operator] = [lesson_08.held_out_loss(model, batches) for model, _ in grown]
+    after[operator] = [held_out_loss(model, batches) for model, _ in grown]
     reports[operator] = grown[0][1]
     weights[operator] = grown[0][0].state_dict()["shared.blocks.0.down"]
 
@@ -336,7 +338,7 @@ predictions.predict("brief", guess)
 from growclip_lite.devices import fast_dtype
 
 data = TrainingSet(stream.train[:2], old.tokenizer, old.config.context_length)
-marks = amount(profile, [1, 2, 4], [3, 6, 12, 24])
+marks = amount(profile, [0, 1, 2, 4], [0, 3, 6, 12, 24])
 config = TrainConfig(marks[-1], amount(profile, 64, 128), learning_rate=0.01, warmup=3)
 
 
@@ -346,7 +348,7 @@ def curve_of(operator, s):
     else:
         model, _ = inherit(old, target, operator=operator, seed=s)
     model.compute_dtype = fast_dtype("cpu")
-    return lesson_08.recover(model, data, batches, config, s, marks)
+    return watch(model, data, config, s, marks, lambda m: held_out_loss(m, batches))
 
 
 # %%
@@ -357,7 +359,7 @@ curves = {
 last = {name: losses[:, -1].mean() for name, losses in curves.items()}
 for name, loss in sorted(last.items(), key=lambda item: item[1]):
     print(f"{name:11} {curves[name][:, 0].mean():.2f} -> {loss:.2f}")
-assert curves["corner"].shape == (len(train_seeds), len(marks) + 1)
+assert curves["corner"].shape == (len(train_seeds), len(marks))
 
 # %%
 best = min(last, key=last.get)
@@ -377,8 +379,8 @@ for colour, (name, losses) in zip(colours, curves.items(), strict=True):
     style = {"color": colour, "ls": "--" if name == "not grown" else "-"}
     style["lw"] = 5 if name == "corner" else 1.8
     for axes in panels[:1] if name == "random" else panels:
-        axes.plot([0, *marks], losses.mean(0), marker="o", ms=4, label=name, **style)
-        axes.fill_between([0, *marks], losses.min(0), losses.max(0), color=colour, alpha=0.15, lw=0)
+        axes.plot(marks, losses.mean(0), marker="o", ms=4, label=name, **style)
+        axes.fill_between(marks, losses.min(0), losses.max(0), color=colour, alpha=0.15, lw=0)
 for axes, title in zip(panels, ("after growing", "the same without random"), strict=True):
     axes.axhline(before, color="#222222", ls=":", lw=1.2, label="before growing")
     axes.set(xlabel="iterations after growing", ylabel="held-out loss", title=title)

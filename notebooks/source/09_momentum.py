@@ -27,6 +27,7 @@ from growclip_lite.course import lesson_09, lesson_13
 from growclip_lite.course.display import PALETTE, show, subplots
 from growclip_lite.course.place import amount, folder, root
 from growclip_lite.course.predictions import Predictions
+from growclip_lite.course.watching import watch
 
 # %%
 from growclip_lite.architecture import Architecture
@@ -282,6 +283,7 @@ show(figure, "A noisy weight and two moving averages; the slower one is smoother
 
 # %%
 from growclip_lite.devices import fast_dtype
+from growclip_lite.evaluate import mean_accuracy
 from growclip_lite.train import TrainConfig
 
 tokenizer = copy.deepcopy(old.tokenizer)
@@ -297,10 +299,14 @@ config = TrainConfig(marks[-1], amount(profile, 64, 128), learning_rate=0.01, wa
 
 
 # %%
+def loss_and_accuracies(model):
+    return held_out_loss(model, new_batches), *(mean_accuracy(model, part) for part in tasks)
+
+
 def run_with(m, s, architecture=target):
     model, _ = inherit(old, architecture, momentum=m, seed=s, vocab_size=tokenizer.vocab_size)
     model.tokenizer, model.compute_dtype = tokenizer, fast_dtype("cpu")
-    return lesson_09.follow(model, data, new_batches, tasks, config, s, marks)
+    return watch(model, data, config, s, marks, loss_and_accuracies)
 
 
 tried = amount(profile, (0.6, 1.0), (0.0, 0.6, 0.9, 1.0))

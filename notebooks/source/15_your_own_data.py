@@ -309,8 +309,8 @@ show(lesson_15.draw_memory(cost), alt)
 
 # %% [markdown]
 # **Takeaway:** the scenes lie on disk and are mapped (mapped pictures are not counted here, and so many iterations
-# touch 25,600 pairs at most); in memory are some 70 bytes a pair. (One run a point.)
-# A folder or shards are different: their *decoded* pictures are kept in memory, 3 × side × side bytes each.
+# touch 25,600 pairs at most); in memory are some 70 bytes a pair. (One run a point.) Pictures of a folder or of shards
+# are read once and then wait on disk, too, decoded: 3 × side × side bytes each. Memory holds their captions.
 
 # %% tags=["nbval-check-output"]
 for side in (LAPTOP.image_size, GPU.image_size):
