@@ -22,7 +22,7 @@ from growclip_lite.studies.claims import (
     read,
     settings,
 )
-from growclip_lite.studies.statistics import paired
+from growclip_lite.studies.statistics import TOO_FEW, paired
 from growclip_lite.studies.table import steps_of
 
 
@@ -83,6 +83,32 @@ def full_table(folder: Path) -> str:
         table = markdown_table(CELLS, [cells(one) for one in found]) if found else "Not measured."
         parts.append(f"**{claim}**: {reported}.\n\n{table}")
     return "\n\n".join(parts)
+
+
+RIVALS = {  # the row's name: how the comparison is called, and what it holds equal
+    "the best of three fixed sizes, equal FLOPs": ("GrowCLIP - best fixed", "FLOPs"),
+    "the large one of the three, equal FLOPs": ("GrowCLIP - fixed large", "FLOPs"),
+    "its last architecture from scratch on all data, all of growing's FLOPs": ("GrowCLIP - from scratch", "all FLOPs"),
+    "the same, only the FLOPs since the last pairs arrived": ("GrowCLIP - from scratch", "FLOPs since the last pairs"),
+}
+
+
+def rivals_table(folder: Path) -> str:
+    """Growing against its rivals of study 1 in zero-shot accuracy, a column for every setting with enough seeds."""
+    # C7 compares the same rivals in R@1; C5 has what the last FLOPs alone bring.
+    found = [one for one in judged(folder) if one[0].claim in ("C5", "C6") and one[2] != TOO_FEW]
+
+    def cell(where: str, what: str, equal: str) -> str:
+        told = [
+            f"{f.found.mean:+.1f} ({verdict})" for f, _, verdict in found
+            if f.data == where and f.equal == equal and f.what.startswith(what)
+        ]  # fmt: skip
+        return " ".join(told) or "-"
+
+    first = RIVALS["the best of three fixed sizes, equal FLOPs"][0]
+    places = list(dict.fromkeys(f.data for f, *_ in found if f.what.startswith(first)))
+    lines = [[name, *(cell(where, *rival) for where in places)] for name, rival in RIVALS.items()]
+    return markdown_table(" | ".join(["GrowCLIP minus", *places]), lines)
 
 
 def mean_and_deviation(values: pd.Series) -> str:
@@ -178,6 +204,7 @@ def tried_table(folder: Path) -> str:
 
 
 TABLES = {
+    "Growing against its rivals": rivals_table,
     "The claims": short_table,
     "The main comparisons": claim_table,
     "All comparisons": full_table,

@@ -20,7 +20,7 @@ from scipy.stats import kendalltau
 from growclip_lite.data.load import BUILT_IN
 from growclip_lite.profiles import PROFILES
 from growclip_lite.studies.choice import last_step, search_against_training, text_leads
-from growclip_lite.studies.growers import SHORT
+from growclip_lite.studies.growers import SHORT, grown_beside
 from growclip_lite.studies.statistics import FEWEST_SEEDS, TOO_FEW, Difference, difference, holm, paired, verdict
 from growclip_lite.studies.table import SETTING, TIMETABLE, first_setting, measured_at, rows_of, steps_of
 
@@ -186,7 +186,8 @@ def on_growers(folder: Path) -> Iterator[Finding]:
     """C6 and C7: growing against the best of other people's growers. C5: PIM against all growers, along the same
     architectures."""
     for setting in settings(folder, "growers"):
-        rows, grown, where = read(folder, "growers", **setting), grown_at(folder, setting), place(setting)
+        rows, where = read(folder, "growers", **setting), place(setting)
+        grown, rows = grown_beside(folder, rows), rows[rows["method"] != "growclip"]
         again = command("growers", setting, short=set(rows["method"]) <= set(SHORT))
         pim, others = rows[rows["method"] == "PIM"], best_first(rows[rows["method"] != "PIM"], "method")
         for name, part in others:

@@ -15,10 +15,10 @@ from growclip_lite.plots import GREY, PALETTE, subplots
 from growclip_lite.studies.choice import last_step, search_against_training, text_leads
 from growclip_lite.studies.claims import SHARED_CAPTIONS, place
 from growclip_lite.studies.drawing import centre, forest, line, tidy, write
-from growclip_lite.studies.growers import GROWERS
+from growclip_lite.studies.growers import GROWERS, grown_beside
 from growclip_lite.studies.measures import read_plan
 from growclip_lite.studies.statistics import paired
-from growclip_lite.studies.table import SETTING, TIMETABLE, first_setting, measured_at, rows_of, steps_of
+from growclip_lite.studies.table import SETTING, TIMETABLE, first_setting, measured_at, steps_of
 from growclip_lite.train import RECORD_EVERY
 
 # Study 1: what its views hold equal, and the lines of a view. A method has the same colour in all panels.
@@ -85,7 +85,7 @@ def growers_figure(rows: pd.DataFrame, path: Path) -> None:
     size, grid = (12, 1.3 * len(counts) + 0.4 * sum(counts)), {"height_ratios": counts, "wspace": 0.06, "hspace": 0.5}
     figure, panels = subplots(len(counts), 2, size, sharey="row", squeeze=False, gridspec_kw=grid)
     for (left, right), part in zip(panels, parts, strict=True):
-        grown = rows_of(path.with_name("growth.csv"), measured_at(part) | {"method": "growclip"})
+        grown = grown_beside(path.parent, part)
         for axes, (column, label) in zip((left, right), SCORES.items(), strict=True):
             others = {name: part[part["method"] == name] for name in GROWERS}
             differences = {name: paired(grown, its, column) for name, its in others.items() if len(its)}

@@ -7,6 +7,7 @@ each growth step, those of its search included, so that growing without a search
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 
@@ -15,6 +16,7 @@ from growclip_lite.peers import costs
 from growclip_lite.studies.growing import along
 from growclip_lite.studies.jobs import Grid, Job
 from growclip_lite.studies.measures import Plan, read_plan
+from growclip_lite.studies.table import measured_at, rows_of
 
 # Name: what it changes in the profile.
 GROWERS = {
@@ -28,6 +30,16 @@ GROWERS = {
     "LEMON": {"operator": "lemon", "momentum": 1.0},
 }
 SHORT = ("random", "plain inheriting", "PIM")
+
+
+def grown_beside(folder: Path, rows: pd.DataFrame) -> pd.DataFrame:
+    """The grown runs to compare the growers of `rows` with, all of one setting: what is paired comes from one machine.
+
+    They are those of study 1. Where these come from another machine, the table of this study has them once more.
+    """
+    again = rows[rows["method"] == "growclip"]
+    grown = rows_of(folder / "growth.csv", measured_at(rows) | {"method": "growclip"})
+    return pd.concat([grown[~grown["seed"].isin(again["seed"])], again])
 
 
 def grower(run: Run, plan: Plan, flops: tuple[float, ...]) -> dict:
