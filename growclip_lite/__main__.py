@@ -64,7 +64,8 @@ def run_evaluate(args: argparse.Namespace) -> None:
 def tests_for(model, args: argparse.Namespace):
     """The test data for a checkpoint. Where nothing else is asked for, with the profile of the run that it comes from,
     and with its seed, if that was on these data: with another one, pictures that it was trained on may be drawn."""
-    from growclip_lite.data.load import load_tests
+    from growclip_lite.data.load import BUILT_IN, load_tests
+    from growclip_lite.report import data_digest
 
     about = model.about
     own_seed = about.get("seed", 0) if about.get("data") == Path(args.data).resolve().name else 0
@@ -74,6 +75,13 @@ def tests_for(model, args: argparse.Namespace):
         raise InputError(
             f"The checkpoint takes {model.config.image_size}-pixel pictures, but the profile makes "
             f"{stream.image_size}-pixel ones; give the profile that it was trained with."
+        )
+    own = stream.name not in BUILT_IN and stream.name == about.get("data")
+    if own and about.get("data_digest") not in (None, data_digest(stream)):
+        print(
+            f"growclip: {args.data} has changed since the checkpoint was trained, or another seed or profile splits it "
+            "otherwise: unless a column split names them, some test pictures may have been trained on.",
+            file=sys.stderr,
         )
     return stream
 

@@ -134,7 +134,7 @@ def evaluate(model: GrowCLIP, stream: Stream) -> dict:
 
 
 def known_concepts(model: GrowCLIP, stream: Stream, step: int) -> list[float]:
-    """Mean zero-shot accuracy on what each growth step up to `step` introduced; a step without tasks has no entry."""
+    """Mean zero-shot accuracy on the `step_tasks` of each growth step up to `step`; one without tasks has no entry."""
     return [mean_accuracy(model, tasks) for tasks in stream.step_tasks[:step] if tasks]
 
 

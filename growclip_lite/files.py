@@ -5,27 +5,30 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from growclip_lite.errors import InputError
 
 
 def cache_folder() -> Path:
-    """Where what was drawn, read or measured once is kept: GROWCLIP_CACHE, else ~/.cache/growclip-lite."""
-    return Path(os.environ.get("GROWCLIP_CACHE", Path.home() / ".cache" / "growclip-lite"))
+    """Where pictures wait on disk, and what was drawn or measured once: GROWCLIP_CACHE, else ~/.cache/growclip-lite."""
+    given = os.environ.get("GROWCLIP_CACHE")
+    return Path(given) if given else Path.home() / ".cache" / "growclip-lite"
 
 
-def make_writable(folder: Path) -> Path:
-    """`folder`, of the cache, for pictures. Raises `InputError` where it cannot be made or written."""
+@contextmanager
+def writing_pictures(folder: Path) -> Iterator[None]:
+    """Makes `folder`, which is for pictures, and raises `InputError` where it cannot be made or written to."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        yield
     except OSError as error:
         raise InputError(
-            f"{folder} cannot keep pictures ({error.strerror}); set GROWCLIP_CACHE to a folder that can be written."
+            f"{folder} cannot keep pictures ({error.strerror}); set GROWCLIP_CACHE to a folder that can be written and "
+            "has space."
         ) from error
-    return folder
 
 
 def write_json(path: Path, value: object) -> None:

@@ -23,7 +23,7 @@ from growclip_lite.growth_space import GrowthSpace
 from growclip_lite.inherit import inherit
 from growclip_lite.model import GrowCLIP, new_model
 from growclip_lite.profiles import Profile, get_profile
-from growclip_lite.report import shown_accuracy, start_report, write_metrics
+from growclip_lite.report import data_digest, shown_accuracy, start_report, write_metrics
 from growclip_lite.search import SearchConfig, scoring_batches, search
 from growclip_lite.tokenizer import Tokenizer
 from growclip_lite.train import Batch, TrainConfig, TrainingSet, cost_of, fit
@@ -206,7 +206,10 @@ def grow_step(run: Run, step: int, old: GrowCLIP | None, history: list[dict]) ->
     }  # fmt: skip
     write_metrics(run.out / "metrics.jsonl", step, state.records)
     delivered = model.cpu()
-    origin = {"data": run.stream.name, "profile": run.profile.name, "seed": run.seed, "step": step}
+    origin = {
+        "data": run.stream.name, "data_digest": data_digest(run.stream), "profile": run.profile.name, "seed": run.seed,
+        "step": step,
+    }  # fmt: skip
     save_model(delivered, run.out / f"step_{step}", origin)
     if state.average is not None:
         delivered = state.average.module.cpu()

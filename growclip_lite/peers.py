@@ -149,7 +149,7 @@ def grow_once(run: Run, step: int, old: GrowCLIP, architecture: Architecture) ->
     """Grows `old` (left unchanged) into `architecture` with the profile's inheriting settings, then trains it on
     D_step."""
     tokenizer = tokenizer_at(run, step)
-    model = inherit_at(run, step, copy.deepcopy(old).to(run.device), architecture, tokenizer)
+    model = inherit_at(run, step, old, architecture, tokenizer)
     batches = held_out_batches(run, step, tokenizer)
     grown = held_out_loss(model, batches)
     data, settings = run.training_set(step, tokenizer), replace(run.train_config(step), ema_decay=0.0)

@@ -31,6 +31,8 @@ ENTRY = {
     "step", "samples_total", "architecture", "parameters", "train_flops", "search", "zero_shot", "zero_shot_mean",
     "retrieval", "known_concepts", "seconds", "phases",
 }  # fmt: skip
+# Temporary names in a run's folder, up to what differs.
+PARTIAL = (".report.json-", ".metrics.jsonl-", ".growth.png-", ".training.safetensors-", ".step_", ".average_")
 
 
 def versions(precision: torch.dtype | None = None) -> dict[str, str]:
@@ -117,7 +119,8 @@ def start_report(run: Run, resume: bool) -> dict:
                 raise InputError(f"{run.out} holds a run with another {words}; give the same one, or another folder.")
         report |= old
     for leftover in run.out.glob(".*-*"):  # of a write that was killed
-        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        if leftover.name.startswith(PARTIAL):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     if resumed:
         metrics_before(run.out / "metrics.jsonl", len(report["steps"]) + 1)  # a damaged file is told before training
     else:

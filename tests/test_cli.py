@@ -28,7 +28,8 @@ from growclip_lite import GrowCLIP, evaluate, load_stream, profiles
 from growclip_lite.__main__ import main
 from growclip_lite.card import DATA
 from growclip_lite.checkpoint import SCHEMA
-from growclip_lite.data import emoji, load
+from growclip_lite.data import disk, emoji, load
+from growclip_lite.data.disk import PictureFile
 from growclip_lite.data.load import BUILT_IN
 from growclip_lite.evaluate import embed_images, embed_texts
 from growclip_lite.grow import describe
@@ -420,6 +421,11 @@ class Bench:
             self.patch.setattr(Path, method, write)
         return self.grow(self.folder)
 
+    def full_cache(self) -> list[str]:
+        full = Mock(write=Mock(side_effect=OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
+        self.patch.setattr(disk, "PictureFile", lambda file, folder: PictureFile(full, folder))
+        return self.grow(self.folder)
+
     def no_cache(self) -> list[str]:
         self.patch.setenv("GROWCLIP_CACHE", str(self.folder / "0.png"))
         return self.grow(self.folder)
@@ -532,6 +538,9 @@ CASES = [
         "no usable",
     ),
     Case("odd braces", lambda b: b.grow("{000..009.tar"), "brace notation"),
+    Case(
+        "no space for pictures", Bench.full_cache, "cannot keep pictures (No space left on device); set GROWCLIP_CACHE"
+    ),
     Case("no place for pictures", Bench.no_cache, "set GROWCLIP_CACHE to a folder that can be written"),
     Case("no emoji font", Bench.no_font, "There is no colour-emoji font; install one"),
     # the folder of results
@@ -755,10 +764,12 @@ def test_tests_are_those_of_the_checkpoints_own_run(folder: Path, tmp_path: Path
     command = ["evaluate", str(tmp_path / "run" / "step_1"), "--data", str(folder), "--json"]
     capsys.readouterr()
     assert main(command) == 0
-    scores = json.loads(capsys.readouterr().out)
-    assert all(scores[name] == reported[name] for name in ("zero_shot", "retrieval"))
+    printed = capsys.readouterr()
+    scores = json.loads(printed.out)
+    assert all(scores[name] == reported[name] for name in ("zero_shot", "retrieval")) and not printed.err
     assert main([*command, "--seed", "0", "--profile", "smoke"]) == 0
     assert asked == [(str(folder), "smoke", 5), (str(folder), "smoke", 0)]
+    assert "some test pictures may have been trained on" in capsys.readouterr().err
 
 
 def test_a_terminal_without_the_characters_is_written_to(checkpoint: Path, tmp_path: Path):

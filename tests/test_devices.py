@@ -1,5 +1,8 @@
 """Device and precision, and what is computed where."""
 
+from pathlib import Path
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +12,7 @@ from growclip_lite.data import scene_stream
 from growclip_lite.data.drawing import render
 from growclip_lite.data.scenes import concepts_at
 from growclip_lite.devices import default_device, fast_dtype
+from growclip_lite.files import cache_folder
 
 
 @pytest.mark.parametrize(("brief", "dtype"), [(0.5, torch.bfloat16), (0.7, torch.float32)])
@@ -47,6 +51,12 @@ def test_where_nothing_can_be_kept_the_precision_is_measured(monkeypatch, tmp_pa
     monkeypatch.setenv("GROWCLIP_CACHE", str(tmp_path / "file" / "cache"))
     measure(monkeypatch, 0.3)
     assert fast_dtype.__wrapped__("cpu") is torch.bfloat16
+
+
+def test_a_home_is_not_needed_where_the_cache_is_given(monkeypatch, tmp_path):
+    monkeypatch.setattr(Path, "home", Mock(side_effect=RuntimeError("Could not determine home directory.")))
+    monkeypatch.setenv("GROWCLIP_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
 
 
 def test_a_gpu_is_taken_where_there_is_one(monkeypatch):

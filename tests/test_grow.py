@@ -430,6 +430,10 @@ def test_a_run_killed_at_its_first_report_starts_anew(tmp_path: Path):
     (tmp_path / ".report.json-abc.json").write_text('{"schema"')
     report = grow_function(tiny_stream(1), tiny_profile(growth_steps=1), tmp_path, resume=True)
     assert len(report["steps"]) == 1 and not list(tmp_path.glob(".*"))
+    (tmp_path / ".metrics.jsonl-abc.jsonl").write_text("{")
+    (tmp_path / ".pre-commit-config.yaml").write_text("of the user")
+    grow_function(tiny_stream(1), tiny_profile(growth_steps=1), tmp_path, resume=True)
+    assert [path.name for path in tmp_path.glob(".*")] == [".pre-commit-config.yaml"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Studies: rows, resuming, statistics, peers and ceilings."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -286,6 +287,21 @@ def test_a_dask_cluster_runs_the_same_jobs(tmp_path, monkeypatch):
     same = [column for column in here if column != "seconds"]
     pd.testing.assert_frame_equal(dask[same].reset_index(drop=True), here[same].reset_index(drop=True))
     assert here["doubled"].tolist() == [20, 22]
+
+
+def test_a_process_waits_for_another_that_fills_the_same_table(tmp_path, monkeypatch):
+    """Both may need the same grown runs: the second one finds their rows."""
+    path, waiting, ran = tmp_path / "growth.csv", threading.Event(), []
+    job = Grid("scenes", get_profile("smoke"), 1).job(0, double, 10, setting="a")
+    monkeypatch.setattr(jobs, "print", lambda *words, **options: waiting.set(), raising=False)
+    monkeypatch.setattr(jobs, "perform", lambda *some: ran.append(some) or [])
+    second = threading.Thread(target=jobs.run_jobs, args=(path, [job], 1, "second"))
+    with jobs.filled_by_one(path):
+        second.start()
+        assert waiting.wait(60)
+        write_table(path, pd.DataFrame([job.key]))
+    second.join()
+    assert not ran and len(pd.read_csv(path)) == 1
 
 
 def test_capacity_jobs_keep_to_their_budgets():

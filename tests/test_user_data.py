@@ -194,6 +194,34 @@ def test_rows_of_one_picture_stay_in_one_split_and_duplicates_go(tmp_path: Path)
     assert len(stream.retrieval) == 6  # one caption per picture
 
 
+def test_what_a_first_row_leaves_out_a_repeated_one_gives(tmp_path: Path):
+    """The picture of row 41 is for testing, though its first row does not say so."""
+    rows = in_one_step(41, split="", label="") + [make_rows(41, step="1", split="test", label="a kind")[40]]
+    stream = load_folder(
+        make_folder(tmp_path / "mine", [*rows, *in_one_step(60, split="test", label="b")[41:]]), SIZE, 1, 0
+    )
+    assert "thing number 40" in stream.retrieval.captions and "thing number 40" not in captions_of(stream.train)
+    assert sorted(stream.tasks[0].labels) == [0, *[1] * 19]
+    twice = [*rows, make_rows(41, step="1", split="val", label="")[40]]
+    with pytest.raises(InputError, match="puts pictures/40.png in val, but it is in test already"):
+        load_folder(make_folder(tmp_path / "twice", twice), SIZE, 1, 0)
+
+
+def test_a_picture_occurs_once_in_retrieval_also_under_two_names(tmp_path: Path):
+    copies = {f"pictures/{i}.png": encoded(noise(i // 2)) for i in range(80)}
+    rows = in_one_step(80, split=lambda i: "test" if i < 20 else "train" if i < 60 else "val")
+    stream = load_folder(make_folder(tmp_path / "mine", rows, copies), SIZE, 1, seed=0)
+    assert len(stream.retrieval) == 10 and len({picture.tobytes() for picture in stream.retrieval.images}) == 10
+
+
+def test_a_picture_with_two_labels_is_not_tested_on(tmp_path: Path):
+    rows = in_one_step(60, split=lambda i: ("train", "val", "test")[i % 3], label=lambda i: f"kind {i % 2}")
+    other = rows[2] | {"caption": "another caption", "label": "kind 1"}
+    tests = [load_folder(make_folder(tmp_path / name, table), SIZE, 1, 0).tasks[0]
+             for name, table in (("one", rows), ("two", [*rows, other]))]  # fmt: skip
+    assert [len(task.labels) for task in tests] == [20, 19] and rows[2]["split"] == "test"
+
+
 def test_given_steps_and_splits_are_used(tmp_path: Path):
     rows = make_rows(
         60,
@@ -218,10 +246,15 @@ def test_a_test_caption_occurs_once_in_retrieval(tmp_path: Path):
     assert sorted(stream.retrieval.captions) == [f"kind {i}" for i in range(5)]
 
 
-def test_studies_refuse_pairs_without_labels(tmp_path: Path, monkeypatch, capsys):
-    monkeypatch.chdir(make_folder(tmp_path / "mine", make_rows()))
+@pytest.mark.parametrize("labelled", [(), ("test",), ("train", "val")])
+def test_studies_refuse_pairs_without_labels(tmp_path: Path, monkeypatch, capsys, labelled: tuple[str, ...]):
+    splits = ["train", "train", "val", "test"]
+    rows = make_rows(80, split=lambda i: splits[i % 4])
+    rows = [row | {"label": f"kind {i % 3}" if row["split"] in labelled else ""} for i, row in enumerate(rows)]
+    monkeypatch.chdir(make_folder(tmp_path / "mine", rows))
     assert main(["study", "growth", "--data", ".", "--profile", "smoke", "--results", str(tmp_path / "results")]) == 2
-    assert ". has no labels to test on" in capsys.readouterr().err and not (tmp_path / "results").exists()
+    assert ". lacks labels to choose and to test by" in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
     assert setting_of(".", get_profile("smoke"))["data"] == "mine"
 
 
@@ -322,7 +355,7 @@ def test_a_copy_without_a_split_goes_where_its_picture_was_put(tmp_path: Path):
     parts = (stream.train[0], stream.validation[0], stream.retrieval)
     assert [captions_of([part]) for part in parts[1:]] == [
         {f"thing number {i}" for i in range(16, 20)},
-        {f"thing number {i}" for i in range(16)},
+        {f"thing number {i}" for i in range(0, 16, 2)},  # retrieval has every picture once
     ]
     train, validation, test = ({picture.tobytes() for picture in part.images} for part in parts)
     assert len(train) == 30 and not train & validation and not train & test and not validation & test
@@ -338,7 +371,8 @@ def test_a_copy_of_pictures_in_two_splits_is_held_out(tmp_path: Path, named: tup
     copies = {f"pictures/{i}.png": encoded(noise(max(i - 2, 0))) for i in range(40)}  # 0, 1 and 2 are the same
     told = in_one_step(40, split=lambda i: named[i] if i < 2 else "test" if i > 35 else "")
     stream = load_folder(make_folder(tmp_path / "mine", told, copies), SIZE, 1, seed=0)
-    assert "thing number 2" in captions_of([stream.retrieval])
+    held_out = {picture.tobytes() for picture in stream.retrieval.images}
+    assert to_pixels(noise(0), SIZE).tobytes() in held_out and "thing number 2" not in captions_of(stream.train)
 
 
 def test_a_name_that_no_file_can_have_is_skipped(tmp_path: Path):

@@ -16,20 +16,26 @@ from typing import BinaryIO
 import numpy as np
 
 from growclip_lite.data.stream import Pairs, Rows
-from growclip_lite.files import cache_folder, make_writable
+from growclip_lite.files import cache_folder, writing_pictures
 
 
 class PictureFile:
-    """Pictures of one size by key, in a file instead of memory."""
+    """Pictures of one size by key, in a file of `folder`, not in memory; equal ones have one number, and one copy."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
-        self.numbers: dict[str, int] = {}
+    def __init__(self, file: BinaryIO, folder: Path) -> None:
+        self.file, self.folder = file, folder
+        self.numbers: dict[str, int] = {}  # by key
+        self.copies: dict[bytes, int] = {}  # by content
 
     def add(self, key: str, picture: np.ndarray) -> None:
         """`picture` is (3, S, S) uint8."""
-        self.file.write(np.ascontiguousarray(picture).data)
-        self.numbers[key], self.shape = len(self.numbers), picture.shape
+        data = picture.tobytes()
+        count = len(self.copies)
+        self.numbers[key] = self.copies.setdefault(hashlib.sha256(data).digest(), count)
+        if self.numbers[key] == count:
+            self.shape = picture.shape
+            with writing_pictures(self.folder):
+                self.file.write(data)
 
     def __contains__(self, key: str) -> bool:
         return key in self.numbers
@@ -37,8 +43,9 @@ class PictureFile:
     @cached_property
     def array(self) -> np.ndarray:
         """All of them, (M, 3, S, S), mapped; none can be added any more."""
-        self.file.flush()
-        return np.memmap(self.file, np.uint8, "r", shape=(len(self.numbers), *self.shape))
+        with writing_pictures(self.folder):
+            self.file.flush()
+        return np.memmap(self.file, np.uint8, "r", shape=(len(self.copies), *self.shape))
 
     def rows(self, keys: Sequence[str]) -> Rows:
         return Rows(self.array, np.array([self.numbers[key] for key in keys], dtype=np.int64))
@@ -47,8 +54,11 @@ class PictureFile:
 @contextmanager
 def picture_file() -> Iterator[PictureFile]:
     """A file without a name in `cache_folder`. Its `rows` outlive the block; without them its space is free again."""
-    with tempfile.TemporaryFile(dir=make_writable(cache_folder())) as file:
-        yield PictureFile(file)
+    folder = cache_folder()
+    with writing_pictures(folder):
+        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+    with file:
+        yield PictureFile(file, folder)
 
 
 class Captions(Sequence[str]):
@@ -97,13 +107,14 @@ def cached(source: str, key: dict, count: int, make: Callable[[], Iterable[Pairs
             return read_pairs(folder)
         except (OSError, ValueError, EOFError):  # damaged: make it again
             shutil.rmtree(folder)
-    partial = Path(tempfile.mkdtemp(dir=make_writable(folder.parent)))
-    try:
-        write_pairs(partial, count, make())
-        partial.rename(folder)
-    except OSError:
-        if not folder.exists():  # else another process was faster
-            raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with writing_pictures(folder.parent):
+        partial = Path(tempfile.mkdtemp(dir=folder.parent))
+        try:
+            write_pairs(partial, count, make())
+            partial.rename(folder)
+        except OSError:
+            if not folder.exists():  # else another process was faster
+                raise
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     return read_pairs(folder)

@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from dataclasses import dataclass
-from functools import cache
 from itertools import count
 
 import numpy as np
@@ -62,21 +60,19 @@ def make_stream(
 
     Raises `InputError` for impossible splits or steps, and where too few pairs are left.
     """
-    unique: dict[tuple[str, str], Record] = {}
-    for record in records:
-        if record.image in pictures:
-            unique.setdefault((record.image, record.caption), record)
-    records = list(unique.values())
+    records = [record for record in records if record.image in pictures]
+    named = _named_splits(records)
+    records = _without_repeats(records)
     rng = np.random.default_rng(seed)
     has_steps = _read_steps(records)
-    _assign_splits(records, pictures, rng)
+    _assign_splits(records, named, pictures, rng)
     train, validation, test = ([record for record in records if record.split == split] for split in SPLITS)
     if has_steps:
         growth_steps = _check_steps(train, validation)
     else:
         for part in (train, validation):
             _assign_steps_by_amount(part, growth_steps, rng)
-    retrieval = _choose_retrieval(test, rng)
+    retrieval = _choose_retrieval(test, pictures, rng)
     _check_amounts(name, train, validation, test, retrieval)
 
     def by_step(part: list[Record]) -> list[Pairs]:
@@ -96,6 +92,31 @@ def make_stream(
         step_tasks=tasks_by_step(tasks[0], list(class_steps.values()), growth_steps) if tasks else [],
         skipped=skipped,
     )
+
+
+def _named_splits(records: list[Record]) -> dict[str, str]:
+    """The splits that the user gave, by picture; all records of it get it. Raises `InputError`."""
+    named: dict[str, str] = {}
+    for record in records:
+        if record.split not in ("", *SPLITS):
+            raise InputError(f"{record.where} has the split {record.split!r}; it must be train, val or test.")
+        if record.split and named.setdefault(record.image, record.split) != record.split:
+            raise InputError(
+                f"{record.where} puts {record.image} in {record.split}, but it is in {named[record.image]} already; "
+                "a picture must be in one split only."
+            )
+    for record in records:
+        record.split = named.get(record.image, "")
+    return named
+
+
+def _without_repeats(records: list[Record]) -> list[Record]:
+    """One record for every picture and caption; what its first row leaves out, a later one may give."""
+    unique: dict[tuple[str, str], Record] = {}
+    for record in records:
+        kept = unique.setdefault((record.image, record.caption), record)
+        kept.step, kept.label = kept.step or record.step, kept.label or record.label
+    return list(unique.values())
 
 
 def _read_steps(records: list[Record]) -> bool:
@@ -125,33 +146,25 @@ def _check_steps(train: list[Record], validation: list[Record]) -> int:
     return last
 
 
-def _assign_splits(records: list[Record], pictures: PictureFile, rng: np.random.Generator) -> None:
-    """Gives every record a split, the same to all records of a picture. Raises `InputError`.
+def _assign_splits(
+    records: list[Record], named: dict[str, str], pictures: PictureFile, rng: np.random.Generator
+) -> None:
+    """Gives every record a split, the same to all records of a picture.
 
     Pictures without a split go where a copy of theirs was put by name, else they are for training. If no record names
     val (or test), that split is drawn at random from the training pictures; copies of a picture stay together.
     """
-    named: dict[str, str] = {}
-    for record in records:
-        if record.split not in ("", *SPLITS):
-            raise InputError(f"{record.where} has the split {record.split!r}; it must be train, val or test.")
-        if record.split and named.setdefault(record.image, record.split) != record.split:
-            raise InputError(
-                f"{record.where} puts {record.image} in {record.split}, but it is in {named[record.image]} already; "
-                "a picture must be in one split only."
-            )
-    content = cache(lambda image: hashlib.sha256(pictures.rows([image])[0]).digest())
-    of_copy: dict[bytes, str] = {}
+    of_copy: dict[int, str] = {}
     for split in SPLITS:  # train first: of copies in different splits the held-out one counts
-        of_copy |= {content(image): split for image, its in named.items() if its == split}
-    splits = {r.image: named.get(r.image) or of_copy.get(content(r.image), "train") for r in records}
+        of_copy |= {pictures.numbers[image]: split for image, its in named.items() if its == split}
+    splits = {r.image: named.get(r.image) or of_copy.get(pictures.numbers[r.image], "train") for r in records}
     for held_out in ("val", "test"):
         if held_out not in named.values():
             candidates = [image for image, split in splits.items() if split == "train"]
             share = HELD_OUT_SHARE * len(splits) / max(len(candidates), 1)
-            copies: dict[bytes, list[str]] = {}
+            copies: dict[int, list[str]] = {}
             for image in candidates:
-                copies.setdefault(content(image), []).append(image)
+                copies.setdefault(pictures.numbers[image], []).append(image)
             same = list(copies.values())
             for index in hold_out(len(same), share, least=0, rng=rng)[1]:
                 splits |= dict.fromkeys(same[index], held_out)
@@ -193,15 +206,16 @@ def _to_pairs(records: list[Record], pictures: PictureFile) -> Pairs:
     return Pairs(pictures.rows([record.image for record in records]), [record.caption for record in records])
 
 
-def _choose_retrieval(test: list[Record], rng: np.random.Generator) -> list[Record]:
+def _choose_retrieval(test: list[Record], pictures: PictureFile, rng: np.random.Generator) -> list[Record]:
     """At most `MAX_RETRIEVAL` test records in which every caption and every picture occurs once."""
     captions: set[str] = set()
-    images: set[str] = set()
+    numbers: set[int] = set()
     chosen = []
     for record in test:
-        if record.caption not in captions and record.image not in images:
+        number = pictures.numbers[record.image]
+        if record.caption not in captions and number not in numbers:
             captions.add(record.caption)
-            images.add(record.image)
+            numbers.add(number)
             chosen.append(record)
     if len(chosen) > MAX_RETRIEVAL:
         chosen = [chosen[i] for i in np.sort(rng.choice(len(chosen), MAX_RETRIEVAL, replace=False))]
@@ -234,12 +248,18 @@ def _class_steps(train: list[Record], records: list[Record], last_step: int) -> 
 
 
 def _label_tasks(held_out: list[Record], classes: list[str], templates: list[str], pictures: PictureFile) -> list[Task]:
-    """The zero-shot task "label" over held-out pictures, or none where there is nothing to tell apart."""
-    # A picture with several captions counts once.
-    labelled = list({record.image: record for record in held_out if record.label}.values())
+    """The zero-shot task "label" over held-out pictures, or none where there is nothing to tell apart.
+
+    A picture with several captions counts once, one with several labels not at all: either answer would be right.
+    """
+    of_picture: dict[str, set[str]] = {}
+    for record in held_out:
+        if record.label:
+            of_picture.setdefault(record.image, set()).add(record.label)
+    labelled = {image: label for image, (label, *others) in of_picture.items() if not others}
     if len(classes) < 2 or not labelled:
         return []
     index = {label: number for number, label in enumerate(classes)}
-    labels = np.array([index[record.label] for record in labelled])
+    labels = np.array([index[label] for label in labelled.values()])
     prompts = [[fill(template, label) for template in templates] for label in classes]
-    return [Task("label", pictures.rows([record.image for record in labelled]), labels, prompts)]
+    return [Task("label", pictures.rows(list(labelled)), labels, prompts)]

@@ -124,10 +124,8 @@ def load_scenes(profile: Profile, seed: int) -> Stream:
                    "amount": amount, "seed": own_seed, "wrong": wrong}  # fmt: skip
             make = partial(make_pairs, amount, concepts[t], kinds, size, [code, t, own_seed], wrong)
             parts.append(cached("scenes", key, amount, make))
-    return Stream(
-        name="scenes", train=train, validation=validation,
-        retrieval=scene_retrieval(profile, profile.retrieval_pairs),
-        tasks=scene_tasks(profile, "test", profile.task_pictures),
+    return replace(
+        load_scene_tests(profile), train=train, validation=validation,
         validation_tasks=scene_tasks(profile, "validation", profile.task_pictures // 2),
         step_tasks=[make_tasks(c, kinds, size, profile.task_pictures // 4, [5, t]) for t, c in enumerate(concepts)],
         augment=False,  # a moved or mirrored scene would contradict its caption, and fresh scenes cost nothing

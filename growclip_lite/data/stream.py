@@ -31,9 +31,6 @@ class Rows:
     def __getitem__(self, index: int | slice | np.ndarray) -> np.ndarray:
         return np.asarray(self.array[self.index[index]])
 
-    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self[:], dtype)
-
     def take(self, index: np.ndarray, axis: int = 0) -> Rows:
         """As numpy's along axis 0, but nothing is read yet."""
         return Rows(self.array, self.index[index])
@@ -91,7 +88,8 @@ class Stream:
     the union of the parts up to t. Validation pairs serve the search and every other choice;
     `retrieval` and `tasks` are test data, which only reports may touch. `validation_tasks` mirror
     `tasks` on pictures that are neither trained nor tested on.
-    `step_tasks[s - 1]` are test tasks on the concepts known by growth step s, for forgetting.
+    `step_tasks[s - 1]` are test tasks of growth step s, for forgetting: on scenes about all concepts known by then,
+    elsewhere about those that it introduced.
     `skipped` names user pictures that could not be read. `augment` allows training to move pictures
     a little, and to mirror those whose captions do not speak of left or right.
     """

@@ -5,6 +5,7 @@ A job runs on one thread (of the CPU), so that its result does not depend on how
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -17,12 +18,14 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from growclip_lite.data.load import load_stream
 from growclip_lite.data.stream import Stream
 from growclip_lite.devices import default_device, fast_dtype
+from growclip_lite.files import cache_folder
 from growclip_lite.grow import Run
 from growclip_lite.profiles import Profile
 from growclip_lite.studies.table import add_row, done, provenance
@@ -105,9 +108,32 @@ def perform(job: Job, *twins: Job) -> list[dict]:
         return [one.key | row | {"seconds": s} | about for one, s in zip((job, *twins), seconds, strict=True)]
 
 
+@contextmanager
+def filled_by_one(path: Path):
+    """Only one process at a time fills a table; another one waits until that has ended."""
+    folder = cache_folder() / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16])
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"Another process is filling {path}; waiting for its end.", flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def run_jobs(path: Path, jobs: Sequence[Job], workers: int, title: str) -> None:
     """Runs the jobs whose rows are not in `path` yet, and adds every row as its job ends. Twins, jobs that do the same
     under several names, are run once."""
+    with filled_by_one(path):
+        run_missing(path, jobs, workers, title)
+
+
+def run_missing(path: Path, jobs: Sequence[Job], workers: int, title: str) -> None:
+    """The same, with the table to itself."""
     missing: dict[tuple, list[Job]] = {}
     for job in jobs:
         if not done(path, job.key):
