@@ -25,7 +25,7 @@ from growclip_lite.checkpoint import save_model
 from growclip_lite.devices import machine
 from growclip_lite.export import SIDES, Encoder, example, export_onnx
 from growclip_lite.profiles import get_profile
-from growclip_lite.studies.table import provenance
+from growclip_lite.table import provenance
 
 HERE = Path(__file__).resolve().parent
 PROFILE, SEED, BATCH = "laptop", 0, 64

@@ -182,7 +182,7 @@ def run_reproduce(args: argparse.Namespace) -> None:
     from growclip_lite.studies.claim_tables import full_table
     from growclip_lite.studies.jobs import default_workers
     from growclip_lite.studies.run import describe_plan, reproduce
-    from growclip_lite.studies.table import RESULTS
+    from growclip_lite.table import RESULTS
 
     folder, workers = Path(args.results), args.workers or default_workers()
     print(describe_plan(RESULTS, folder, workers), flush=True)

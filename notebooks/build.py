@@ -29,7 +29,7 @@ import papermill
 from nbformat import NotebookNode
 from tqdm.auto import tqdm
 
-from growclip_lite.studies.table import RESULTS, provenance, rows_of, write_table
+from growclip_lite.table import RESULTS, provenance, rows_of, write_table
 
 HERE = Path(__file__).resolve().parent
 SOLUTION = re.compile(r"^( *)# SOLUTION\n(.*?)^ *# END\n?", re.MULTILINE | re.DOTALL)

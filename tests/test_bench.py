@@ -27,7 +27,7 @@ from growclip_lite.growth_space import GrowthSpace
 from growclip_lite.memory import keep_freed_memory
 from growclip_lite.model import HEAD_SIZE, attention, new_model, norm_linear
 from growclip_lite.profiles import get_profile
-from growclip_lite.studies.table import RESULTS
+from growclip_lite.table import RESULTS
 from growclip_lite.train import TrainConfig, TrainingSet, fit, train_step
 
 CHANNELS_LAST = torch.channels_last

@@ -37,7 +37,7 @@ from growclip_lite.profiles import get_profile
 from growclip_lite.studies import jobs, momentum
 from growclip_lite.studies.jobs import Grid
 from growclip_lite.studies.run import expected_seconds, job_count
-from growclip_lite.studies.table import RESULTS, read_table
+from growclip_lite.table import RESULTS, read_table
 from growclip_lite.tokenizer import Tokenizer
 
 grow_module = sys.modules["growclip_lite.grow"]  # the package gives this name to the function

@@ -35,7 +35,7 @@ from growclip_lite.studies.claim_tables import (
 )  # fmt: skip
 from growclip_lite.studies.measures import read_plan, write_plan
 from growclip_lite.studies.statistics import difference, paired
-from growclip_lite.studies.table import SETTING, read_table
+from growclip_lite.table import SETTING, read_table
 
 ROOT = Path(__file__).resolve().parent.parent
 

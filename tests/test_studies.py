@@ -37,7 +37,7 @@ from growclip_lite.studies.claim_tables import (
 from growclip_lite.studies.jobs import Grid
 from growclip_lite.studies.run import check_study, run_study
 from growclip_lite.studies.statistics import difference, holm, paired, verdict
-from growclip_lite.studies.table import add_row, commit, done, read_table, write_table
+from growclip_lite.table import add_row, commit, done, read_table, write_table
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -317,7 +317,7 @@ def test_capacity_jobs_keep_to_their_budgets():
 
 
 def test_rows_say_that_their_commit_is_unknown_where_it_is(tmp_path, monkeypatch):
-    monkeypatch.setattr("growclip_lite.studies.table.PACKAGE", tmp_path / "site-packages" / "growclip_lite")
+    monkeypatch.setattr("growclip_lite.table.PACKAGE", tmp_path / "site-packages" / "growclip_lite")
     assert commit.__wrapped__() == "unknown"
     monkeypatch.undo()
     monkeypatch.setenv("PATH", str(tmp_path))

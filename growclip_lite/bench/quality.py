@@ -17,7 +17,7 @@ from growclip_lite.bench.variants import OURS, new_variant
 from growclip_lite.evaluate import mean_accuracy
 from growclip_lite.grow import Run, tokenizer_at
 from growclip_lite.model import GrowCLIP
-from growclip_lite.studies.table import add_row, done
+from growclip_lite.table import add_row, done
 from growclip_lite.train import TrainConfig, TrainingState, fit, make_optimizers
 
 # Muon is compared with the best of these rates, chosen by the same accuracy that is reported (which favours AdamW).

@@ -14,7 +14,7 @@ from growclip_lite.bench.throughput import MATMUL, OUR_NAME
 from growclip_lite.bench.time_to_accuracy import MARKS, seconds_to
 from growclip_lite.bench.timing import has_gpu, ratios
 from growclip_lite.markdown import markdown_table
-from growclip_lite.studies.table import rows_of
+from growclip_lite.table import rows_of
 
 Row = tuple[str, str, str]  # what, measured, asked for at least (or, of costs, at most)
 NOT_MEASURED = "not measured"

@@ -25,7 +25,7 @@ from growclip_lite.devices import default_device, fast_dtype, machine
 from growclip_lite.errors import InputError
 from growclip_lite.grow import Run
 from growclip_lite.profiles import Profile
-from growclip_lite.studies.table import add_row, done, provenance, read_table, rows_of, write_table
+from growclip_lite.table import add_row, done, provenance, read_table, rows_of, write_table
 
 MODELS = tuple(
     Architecture(*sizes)

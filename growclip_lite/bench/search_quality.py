@@ -16,7 +16,7 @@ from growclip_lite.evaluate import mean_accuracy
 from growclip_lite.grow import Run, grow, held_out_batches, inherit_at, last_model, open_space, search_config
 from growclip_lite.growth_space import GrowthSpace
 from growclip_lite.search import held_out_loss, score, train_supernet
-from growclip_lite.studies.table import add_row, done
+from growclip_lite.table import add_row, done
 from growclip_lite.train import fit
 
 

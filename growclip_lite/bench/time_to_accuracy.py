@@ -26,7 +26,7 @@ from growclip_lite.grow import Run, grow, tokenizer_at
 from growclip_lite.memory import keep_freed_memory
 from growclip_lite.model import GrowCLIP
 from growclip_lite.peers import train_fixed
-from growclip_lite.studies.table import add_row, done, rows_of
+from growclip_lite.table import add_row, done, rows_of
 from growclip_lite.tokenizer import Tokenizer
 from growclip_lite.train import MAX_LOGIT_SCALE, TrainingSet, batch_order
 

@@ -26,7 +26,7 @@ from growclip_lite.profiles import Profile, typical_config
 from growclip_lite.studies.claims import Finding, place
 from growclip_lite.studies.drawing import centre, forest
 from growclip_lite.studies.figures import FIXED
-from growclip_lite.studies.table import steps_of
+from growclip_lite.table import steps_of
 
 TERA = 1e12
 COLOURS = dict(zip(("growclip", *FIXED), PALETTE, strict=False))  # as in the figures of the studies

@@ -21,7 +21,7 @@ from growclip_lite.course.place import root
 from growclip_lite.model import GrowCLIP
 from growclip_lite.plots import GREY
 from growclip_lite.search import TOLERANCE, Score, select, unevenness
-from growclip_lite.studies.table import read_table
+from growclip_lite.table import read_table
 
 PALE, LIT, CHOSEN, BEST = "#b5b5b5", PALETTE[0], PALETTE[4], PALETTE[2]
 

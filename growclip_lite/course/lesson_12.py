@@ -22,7 +22,7 @@ from growclip_lite.studies.jobs import Grid, default_workers, run_jobs
 from growclip_lite.studies.measures import read_plan
 from growclip_lite.studies.run import HALF, run_study
 from growclip_lite.studies.statistics import Difference, holm, paired
-from growclip_lite.studies.table import first_setting, read_table
+from growclip_lite.table import first_setting, read_table
 
 TABLE = "dimensions.csv"
 NAMES = tuple(dimensions.BASE.to_dict())

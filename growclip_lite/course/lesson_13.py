@@ -21,7 +21,7 @@ from growclip_lite.studies.claims import VERDICTS, Judged, place, read, settings
 from growclip_lite.studies.jobs import Grid, run_jobs
 from growclip_lite.studies.run import all_jobs
 from growclip_lite.studies.statistics import Difference, difference, verdict
-from growclip_lite.studies.table import SETTING, rows_of
+from growclip_lite.table import SETTING, rows_of
 
 COLOURS = dict(zip(VERDICTS, (PALETTE[2], PALETTE[0], PALETTE[4], GREY), strict=True))
 MARKERS = dict(zip(VERDICTS, "^osx", strict=True))

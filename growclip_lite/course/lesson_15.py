@@ -30,7 +30,7 @@ from growclip_lite.evaluate import answers
 from growclip_lite.model import new_model
 from growclip_lite.plots import GREY
 from growclip_lite.profiles import Profile
-from growclip_lite.studies.table import read_table
+from growclip_lite.table import read_table
 
 COLOURS = {
     "red": "#c8322b", "blue": "#2456a6", "green": "#2e8b3d",

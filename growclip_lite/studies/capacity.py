@@ -12,7 +12,7 @@ from growclip_lite.grow import Run
 from growclip_lite.peers import train_fixed
 from growclip_lite.profiles import Profile, typical_config
 from growclip_lite.studies.jobs import Grid, Job
-from growclip_lite.studies.table import flat
+from growclip_lite.table import flat
 
 # Fixed sizes for the question whether capacity matters, each with the most iterations it is given (some minutes).
 SIZES = {

@@ -29,7 +29,7 @@ from growclip_lite.profiles import Profile, typical_config
 from growclip_lite.studies.jobs import Grid, Job, open_stream
 from growclip_lite.studies.measures import Plan, listed, read_plan, write_plan
 from growclip_lite.studies.one_step import growth_row, trained_before
-from growclip_lite.studies.table import first_setting
+from growclip_lite.table import first_setting
 
 RANDOM_MEMBERS = 10
 BEFORE = 0.25  # iterations before the hard pairs come, as a share of the profile's

@@ -23,7 +23,7 @@ from growclip_lite.studies.claims import (
     settings,
 )
 from growclip_lite.studies.statistics import TOO_FEW, paired
-from growclip_lite.studies.table import steps_of
+from growclip_lite.table import steps_of
 
 
 def claim_by_claim(folder: Path) -> Iterator[tuple[str, str, list[Judged]]]:

@@ -22,7 +22,7 @@ from growclip_lite.profiles import PROFILES
 from growclip_lite.studies.choice import last_step, search_against_training, text_leads
 from growclip_lite.studies.growers import SHORT, grown_beside
 from growclip_lite.studies.statistics import FEWEST_SEEDS, TOO_FEW, Difference, difference, holm, paired, verdict
-from growclip_lite.studies.table import SETTING, TIMETABLE, first_setting, measured_at, rows_of, steps_of
+from growclip_lite.table import SETTING, TIMETABLE, first_setting, measured_at, rows_of, steps_of
 
 # What the paper's abstract reports.
 REPORTED = {

@@ -18,7 +18,7 @@ from growclip_lite.studies.drawing import centre, forest, line, tidy, write
 from growclip_lite.studies.growers import GROWERS, grown_beside
 from growclip_lite.studies.measures import read_plan
 from growclip_lite.studies.statistics import paired
-from growclip_lite.studies.table import SETTING, TIMETABLE, first_setting, measured_at, steps_of
+from growclip_lite.table import SETTING, TIMETABLE, first_setting, measured_at, steps_of
 from growclip_lite.train import RECORD_EVERY
 
 # Study 1: what its views hold equal, and the lines of a view. A method has the same colour in all panels.

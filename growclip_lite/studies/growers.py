@@ -16,7 +16,7 @@ from growclip_lite.peers import costs
 from growclip_lite.studies.growing import along
 from growclip_lite.studies.jobs import Grid, Job
 from growclip_lite.studies.measures import Plan, read_plan
-from growclip_lite.studies.table import measured_at, rows_of
+from growclip_lite.table import measured_at, rows_of
 
 # Name: what it changes in the profile.
 GROWERS = {

@@ -28,7 +28,7 @@ from growclip_lite.devices import default_device, fast_dtype
 from growclip_lite.files import cache_folder
 from growclip_lite.grow import Run
 from growclip_lite.profiles import Profile
-from growclip_lite.studies.table import add_row, done, provenance
+from growclip_lite.table import add_row, done, provenance
 
 
 def setting_of(source: str, profile: Profile) -> dict[str, object]:

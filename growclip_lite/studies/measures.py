@@ -12,7 +12,7 @@ from growclip_lite.data.stream import Stream
 from growclip_lite.evaluate import evaluate, forgetting, known_concepts, mean_accuracy
 from growclip_lite.grow import Run
 from growclip_lite.model import GrowCLIP
-from growclip_lite.studies.table import flat
+from growclip_lite.table import flat
 
 Plan = tuple[Architecture, ...]
 

@@ -24,7 +24,7 @@ from growclip_lite.studies.figures import (
     sharing_figure,
 )  # fmt: skip
 from growclip_lite.studies.jobs import Grid, Job, open_stream, run_jobs, setting_of
-from growclip_lite.studies.table import read_table, rows_of
+from growclip_lite.table import read_table, rows_of
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from growclip_lite.architecture import Architecture, ModelConfig, forward_flops,
 from growclip_lite.profiles import LAPTOP, SMOKE
 from growclip_lite.studies import claims
 from growclip_lite.studies.statistics import paired
-from growclip_lite.studies.table import read_table
+from growclip_lite.table import read_table
 from growclip_lite.widgets import explore
 
 results = root() / "results"

@@ -32,7 +32,7 @@ from growclip_lite.model import Block, as_images
 from growclip_lite.studies import claims
 from growclip_lite.studies.sharing import at_equal_flops, at_equal_parameters, modality_gap
 from growclip_lite.studies.statistics import paired
-from growclip_lite.studies.table import first_setting, read_table
+from growclip_lite.table import first_setting, read_table
 from growclip_lite.widgets import explore
 
 predictions = Predictions(folder(out), "06")

@@ -38,7 +38,7 @@ from growclip_lite.profiles import get_profile
 from growclip_lite.search import extract, run_member, score, scoring_batches, search, train_supernet
 from growclip_lite.studies.choice import last_step, search_against_training
 from growclip_lite.studies.figures import draw_search_against_training
-from growclip_lite.studies.table import read_table
+from growclip_lite.table import read_table
 from growclip_lite.train import batch_order, cost_of, fit, make_optimizers, rate_factor, update
 from growclip_lite.widgets import explore
 

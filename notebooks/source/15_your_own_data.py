@@ -40,7 +40,7 @@ from growclip_lite.grow import Run, tokenizer_at
 from growclip_lite.profiles import GPU, LAPTOP, get_profile
 from growclip_lite.studies.growing import along
 from growclip_lite.studies.jobs import Grid, run_jobs
-from growclip_lite.studies.table import read_table
+from growclip_lite.table import read_table
 
 predictions = Predictions(folder(out), "15")
 

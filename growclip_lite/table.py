@@ -17,7 +17,7 @@ from growclip_lite.errors import InputError
 from growclip_lite.files import write_atomically
 from growclip_lite.report import versions
 
-PACKAGE = Path(__file__).resolve().parent.parent
+PACKAGE = Path(__file__).resolve().parent
 RESULTS = PACKAGE.parent / "results"  # the tables that come with the project
 TIMETABLE = ["profile", "iterations", "share_power"]
 SETTING = ["data", *TIMETABLE]
