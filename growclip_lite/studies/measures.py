@@ -9,7 +9,7 @@ import numpy as np
 
 from growclip_lite.architecture import Architecture, count_parameters
 from growclip_lite.data.stream import Stream
-from growclip_lite.evaluate import evaluate, forgetting, known_concepts, mean_accuracy
+from growclip_lite.evaluate import evaluate, forgetting, known_concepts, mean_accuracy, retrieval
 from growclip_lite.grow import Run
 from growclip_lite.model import GrowCLIP
 from growclip_lite.table import flat
@@ -31,8 +31,9 @@ def read_plan(text: str) -> Plan:
 
 
 def validation(model: GrowCLIP, stream: Stream) -> float:
-    """What settings are chosen by: accuracy on the validation tasks."""
-    return mean_accuracy(model, stream.validation_tasks)
+    """What settings are chosen by: accuracy on the validation tasks; without any, R@1 on validation pairs."""
+    accuracy = mean_accuracy(model, stream.validation_tasks)
+    return retrieval(model, stream.validation[-1])["i2t_r1"] if accuracy is None else accuracy
 
 
 def scores_of(run: Run) -> Callable[[GrowCLIP, int], dict]:

@@ -34,7 +34,6 @@ from growclip_lite import operators
 from growclip_lite.architecture import Architecture
 from growclip_lite.inherit import inherit
 from growclip_lite.model import GrowCLIP
-from growclip_lite.search import held_out_loss
 from growclip_lite.widgets import explore
 
 predictions = Predictions(folder(out), "08")
@@ -259,6 +258,8 @@ for operator in operators.FUNCTION_PRESERVING:
 # batch of B costs log B.
 
 # %%
+from growclip_lite.search import held_out_loss
+
 target = Architecture(3, 2, 3, 2, 2, 3)
 init_seeds = range(seed, seed + amount(profile, 2, 4))
 before = held_out_loss(old, batches)
