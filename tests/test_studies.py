@@ -164,6 +164,18 @@ def test_our_own_ways_to_inherit_are_no_rivals_of_growing(tmp_path):
     assert len(full) == 2 and rival.headline and rival.found.mean == pytest.approx(30)
 
 
+def test_growers_are_compared_with_the_grown_run_of_their_own_machine(tmp_path):
+    about = {"data": "emoji", "profile": "study", "iterations": 500, "share_power": 1.0, "method": "growclip"}
+    grown = pd.DataFrame([about | {"seed": seed, "zero_shot_mean": 0.1 * seed} for seed in range(3)])
+    write_table(tmp_path / "growth.csv", grown)
+    others = grown.assign(method="LEMON")
+    again = grown[grown["seed"] == 2].assign(zero_shot_mean=0.9)
+    for rows, expected in ((others, [0.0, 0.1, 0.2]), (pd.concat([others, again]), [0.0, 0.1, 0.9])):
+        beside = growers.grown_beside(tmp_path, rows)
+        assert set(beside["method"]) == {"growclip"}
+        assert beside.sort_values("seed")["zero_shot_mean"].tolist() == pytest.approx(expected)
+
+
 def test_reproducing_goes_on_where_it_was_stopped(tiny_world, tmp_path, monkeypatch):
     grid = replace(tiny_world, seeds=1, short=True)
     monkeypatch.setattr(running, "REPRODUCE", (("growth", grid), ("growers", grid)))

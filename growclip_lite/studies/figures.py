@@ -81,7 +81,7 @@ def growth_figure(rows: pd.DataFrame, path: Path) -> None:
 def growers_figure(rows: pd.DataFrame, path: Path) -> None:
     """GrowCLIP against every other grower, paired by seed, a row of panels for every setting."""
     parts = [part for _, part in rows.groupby(SETTING, sort=False)]
-    counts = [part["method"].nunique() for part in parts]
+    counts = [len(set(part["method"]) & set(GROWERS)) for part in parts]
     size, grid = (12, 1.3 * len(counts) + 0.4 * sum(counts)), {"height_ratios": counts, "wspace": 0.06, "hspace": 0.5}
     figure, panels = subplots(len(counts), 2, size, sharey="row", squeeze=False, gridspec_kw=grid)
     for (left, right), part in zip(panels, parts, strict=True):
