@@ -184,7 +184,7 @@ def select(scores: list[Score], tolerance: float = TOLERANCE) -> Score:
 
     Our reading of a tie: two complete trainings of one and the same member end that far apart (how far
     two searches do was not measured). That even growth is the best guess otherwise is the finding of
-    EfficientNet (Tan and Le, ICML 2019).
+    EfficientNet (Tan and Le, ICML 2019). Retrieval on so few pairs is reported, not chosen by.
     """
     best = min(s.loss for s in scores)
     ties = [s for s in scores if s.loss <= best * (1 + tolerance)]

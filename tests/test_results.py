@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 from huggingface_hub import ModelCard
 
-from growclip_lite.architecture import Architecture
+from growclip_lite.architecture import Architecture, forward_flops
 from growclip_lite.bench.quality import ADAMW_RATES
 from growclip_lite.bench.report import table as bench_table
 from growclip_lite.bench.report import training as training_figures
@@ -18,7 +18,7 @@ from growclip_lite.bench.timing import ratios as speed_ratios
 from growclip_lite.data.scene_tasks import TASK_NAMES
 from growclip_lite.growth_space import GrowthSpace
 from growclip_lite.profiles import get_profile, typical_config
-from growclip_lite.search import TOLERANCE, Score, select
+from growclip_lite.search import TOLERANCE, Score, select, unevenness
 from growclip_lite.studies import choice, claims, growers
 from growclip_lite.studies import run as running
 from growclip_lite.studies.choice import last_step, search_against_training
@@ -417,7 +417,27 @@ def test_what_is_told_of_sharing_and_dimensions_was_measured(told):
     assert (
         f"{gaps[0]:.3f} without sharing and {gaps[1]:.3f} with one shared block" in words and gaps[2:].min() > gaps[1]
     )
+    means = (
+        100
+        * table("sharing.csv").query("equal == 'flops'").groupby("shared_depth")[["i2t_r1", "zero_shot_mean"]].mean()
+    )
+    lost = means.loc[0] - means.loc[2:]
+    told_lost = "R@1 by {:.1f} to {:.1f} points, zero-shot by {:.1f} to {:.1f};"
+    assert told_lost.format(*(f(lost[name]) for name in lost for f in (min, max))) in words
     rows = table("dimensions.csv")
+    sizes = rows[rows["equal"] != "map"].pivot_table(
+        index="growth", columns="equal", values=["plan", "train_flops"], aggfunc="first"
+    )
+    same = sizes.index[sizes["plan", "flops"] == sizes["plan", "parameters"]]
+    assert set(same) - {"balanced"} == {"shared_width", "image_width", "text_depth"}
+    assert "but shared width, image width and text depth are the same models there" in words
+    spent = sizes["train_flops", "parameters"].dropna().sort_values()
+    assert list(spent.index[-2:]) == ["balanced", "shared_depth"] and "more FLOPs than all but shared depth." in words
+    parameters = rows.query("equal in ['parameters', 'nothing']").groupby("growth")["parameters"].mean()
+    added = parameters - parameters["none"]
+    assert (
+        round(added["balanced"] / added["text_width"], 2) == 1.33 and "a third more parameters than text width" in words
+    )
     tasks = [f"zero_shot_{name}" for name in ("kind", "texture", "relation")]
     none = rows.query("growth == 'none'")[tasks].mean()
     gains = 100 * (rows.query("equal == 'flops' and growth != 'balanced'").groupby("growth")[tasks].mean() - none)
@@ -425,6 +445,53 @@ def test_what_is_told_of_sharing_and_dimensions_was_measured(told):
     assert gains.idxmax().tolist()[:2] == ["text_width", "shared_width"]
     assert f"(+{kind:.1f} points over no growth, at equal added FLOPs), shared width textures (+{texture:.1f})" in words
     assert f"relations gain at most {relation:.1f} from any dimension alone" in words
+
+
+def test_what_is_told_of_brief_searches_and_warm_up_was_measured():
+    words, rows = told_words(), table("growth.csv")
+    brief, by_rule = {}, {}
+    for row in rows[rows["method"] == "growclip"].itertuples():
+        profile = get_profile(row.profile)
+        plan, iterations = read_plan(row.plan), list(map(int, row.steps_iterations.split()))
+        amounts = profile.scene_pairs if row.data == "scenes" else [2**step for step in range(len(plan))]
+        where = row.data, row.profile
+        brief.setdefault(where, set()).add(tuple(max(round(n * profile.search_share), 1) for n in iterations[1:]))
+        if row.data == "emoji":  # whose growth spaces have one member
+            continue
+        chosen = []
+        for step in range(1, len(plan)):
+            ratio, config = amounts[step] / amounts[step - 1], typical_config(profile)
+            space = GrowthSpace.at_step(plan[step - 1], config, ratio, profile.budget_power)
+            even = min(space.members, key=lambda a: (unevenness(a), forward_flops(a, config)))
+            chosen.append(plan[step] == even)
+        by_rule.setdefault(where, []).append(chosen)
+    assert brief["cifar10", "study"] == {(1, 2, 4, 8)} and "trained for 1, 2, 4 and 8 batches here" in words
+    assert brief["scenes", "study"] == {(2, 4, 9)} and brief["scenes", "online"] == {(14, 14, 14)}
+    assert "2, 4 and 9 batches on scenes with 500 of them (14 in `online`, 11 on the hard streams below)" in words
+    assert np.all(by_rule["cifar10", "study"]) and "always as the rule for ties would without a search" in words
+    second, third, fourth = np.transpose(by_rule["scenes", "study"]).sum(axis=1)
+    assert (second, third, fourth) == (10, 10, 1) and "In growth steps 2 and 3 all ten seeds chose what" in words
+    online = np.sum(by_rule["scenes", "online"])
+    assert f"in growth step 4 one did; in `online` {online} of 30 choices are that" in words
+
+    warm = rows.assign(share=[
+        100 * sum(min(n, get_profile(row.profile).warmup) for n in map(int, row.steps_iterations.split()))
+        / sum(map(int, row.steps_iterations.split()))
+        for row in rows.itertuples()
+    ]).query("profile != 'laptop' and view in ['all', 'flops']")  # fmt: skip
+    share = warm.groupby(["profile", "method", "data"])["share"].mean()
+    low, high = share["study", "growclip"].min(), share["study", "growclip"].max()
+    least, most = share["study", "fixed small"].min(), share["study", "fixed small"].max()
+    told = f"{low:.0f} to {high:.0f} % of growing's batches, {least:.0f} to {most:.0f} % of the smallest's, and"
+    assert told in words and share["study", "from scratch"].round().eq(10).all()
+    online = [share["online", name, "scenes"] for name in ("growclip", "fixed small", "from scratch")]
+    assert "(in `online` {:.0f}, {:.0f} and {:.0f} %)".format(*online) in words
+
+    for data in ("emoji", "cifar10"):
+        here = rows[(rows["data"] == data) & (rows["view"] == "flops")]
+        large, scratch = (here[here["method"] == name] for name in ("fixed large", "from scratch"))
+        behind = -paired(large, scratch, "zero_shot_mean").mean
+        assert f"which sees the stream as growing does, ends {behind:.1f} behind from scratch" in words
 
 
 def test_what_is_told_of_emoji_was_measured(told):

@@ -258,6 +258,16 @@ def test_studies_refuse_pairs_without_labels(tmp_path: Path, monkeypatch, capsys
     assert setting_of(".", get_profile("smoke"))["data"] == "mine"
 
 
+def test_a_study_with_nothing_to_choose_by_is_refused_before_its_first_job(tmp_path: Path, capsys):
+    splits = ["train", "train", "val", "test"]
+    rows = make_rows(80, split=lambda i: splits[i % 4], step=lambda i: 1 if i % 4 == 2 else 1 + i // 40)
+    rows = [row | {"label": f"kind {i % 3}" if row["split"] in ("train", "test") else ""} for i, row in enumerate(rows)]
+    make_folder(tmp_path / "mine", rows)
+    assert main(["study", "growth", "--data", str(tmp_path / "mine"), "--results", str(tmp_path / "results")]) == 2
+    assert "nor two validation pairs in its last growth step" in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
+
+
 def test_a_study_of_one_growth_step_is_refused_before_its_first_job(tmp_path: Path, monkeypatch, capsys):
     make_folder(tmp_path / "flat", in_one_step(label=lambda i: f"kind {i % 2}"))
     assert main(["study", "growth", "--data", str(tmp_path / "flat"), "--results", str(tmp_path / "results")]) == 2

@@ -1,9 +1,10 @@
 """Study 6 (claim C2): is the search's choice a good one, and does it follow the data?
 
 Regret: in the last growth step of a grown run, members of the growth space are trained to the end of
-the step, all from the same model and with the same batches; the search's choice is one of them, as are
-the most balanced member and the widest. They differ in cost, within the growth budget. Ranking: the scores
-that a search from that model gives them. Data-awareness: a search on two streams whose new pairs are hard on
+the step, all from the same model and with the same batches; the run's own choice is one of them, as are
+the most balanced member and the widest. They differ in cost, within the growth budget. The model has followed
+the run's architectures without searches, so that the run chose from another one. Ranking: the scores that a
+search from that model gives them. Data-awareness: a search on two streams whose new pairs are hard on
 the text side and on the image side; and for each stream, which side it would have paid to grow. On both
 streams the encoders start at equal size, and the budget grows as much as the data, so that the growth
 space has room on either side.
@@ -147,7 +148,7 @@ def search_against_training(rows: pd.DataFrame) -> pd.DataFrame:
     return members.merge(scores, on=["seed", "sizes"], validate="one_to_one")
 
 
-def text_leads(searches: pd.DataFrame) -> pd.DataFrame:
+def with_leads(searches: pd.DataFrame) -> pd.DataFrame:
     """Rows of the part `choice` with the lead of the text side in the member of the `lowest` loss, and over `every`
     member (Kendall's tau of the lead with low loss), beside that of the choice, `text_lead`."""
     leads, losses = (

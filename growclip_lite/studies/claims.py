@@ -19,7 +19,7 @@ from scipy.stats import kendalltau
 
 from growclip_lite.data.load import BUILT_IN
 from growclip_lite.profiles import PROFILES
-from growclip_lite.studies.choice import last_step, search_against_training, text_leads
+from growclip_lite.studies.choice import last_step, search_against_training, with_leads
 from growclip_lite.studies.growers import SHORT, grown_beside
 from growclip_lite.studies.statistics import FEWEST_SEEDS, TOO_FEW, Difference, difference, holm, paired, verdict
 from growclip_lite.table import SETTING, TIMETABLE, first_setting, measured_at, rows_of, steps_of
@@ -240,7 +240,7 @@ def on_search(folder: Path) -> Iterator[Finding]:
 def on_hard_streams(searches: pd.DataFrame, again: str) -> Iterator[Finding]:
     """C2: how far the text side is ahead of the image side, on the stream that is hard on text against the one that is
     hard on image: in the choice, in the member of the lowest loss (which the rule for ties may leave), in all."""
-    searches = text_leads(searches)
+    searches = with_leads(searches)
     text, image = (searches[searches["data"] == f"hard-{side}"] for side in ("text", "image"))
     lead = "text lead (text's minus image's share of the added FLOPs"
     for column, what in (

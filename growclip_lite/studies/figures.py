@@ -12,7 +12,7 @@ from matplotlib import colormaps
 
 from growclip_lite.architecture import HEAD_SIZE
 from growclip_lite.plots import GREY, PALETTE, subplots
-from growclip_lite.studies.choice import last_step, search_against_training, text_leads
+from growclip_lite.studies.choice import last_step, search_against_training, with_leads
 from growclip_lite.studies.claims import SHARED_CAPTIONS, place
 from growclip_lite.studies.drawing import centre, forest, line, tidy, write
 from growclip_lite.studies.growers import GROWERS, grown_beside
@@ -238,7 +238,7 @@ def choice_figure(rows: pd.DataFrame, path: Path) -> None:
     left.set_xticks(sorted(members["seed"].unique()))
     draw_search_against_training(middle, search_against_training(here))
     middle.set_title("does the search rank them?")
-    draw_text_leads(right, text_leads(rows[rows["part"] == "choice"]))
+    draw_text_leads(right, with_leads(rows[rows["part"] == "choice"]))
     for axes in (left, middle, right):
         axes.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=5)
     write(figure, path)

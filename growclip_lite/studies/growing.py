@@ -2,8 +2,9 @@
 
 The fixed architectures are those of the grown run itself: of its first, second-last and last growth
 step. In the view "flops" a method spends as many training FLOPs as growing with its searches, in
-the view "steps" as many iterations. From scratch has all data at once, which no learner of a stream
-has; in the view "last step" it spends what growing spent since the last pairs had arrived.
+the view "steps" as many iterations as growing without them. From scratch has all data at once, which
+no learner of a stream has; in the view "last step" it spends what growing spent since the last pairs
+had arrived.
 """
 
 from __future__ import annotations

@@ -67,8 +67,8 @@ def all_jobs(name: str, grid: Grid, folder: Path, workers: int) -> list[Job]:
 
 
 def run_study(name: str, grid: Grid, folder: Path, workers: int) -> Path:
-    """Runs a study to the end and returns the path of its table. Raises `InputError` for pairs without labels, and for
-    one growth step where the study is of growing."""
+    """Runs a study to the end and returns the path of its table. Raises `InputError` for pairs without labels or
+    without anything to choose by, and for one growth step where the study is of growing."""
     if grid.source not in BUILT_IN:
         stream = open_stream(grid.source, grid.profile.name, 0)
         if not stream.tasks:
@@ -78,6 +78,11 @@ def run_study(name: str, grid: Grid, folder: Path, workers: int) -> Path:
         if STUDIES[name].grows and len(stream.train) < 2:
             raise InputError(
                 f"{grid.source} has one growth step only; this study compares what growing brings after it."
+            )
+        if not stream.validation_tasks and len(stream.validation[-1]) < 2:
+            raise InputError(
+                f"{grid.source} has neither labelled validation pairs nor two validation pairs in its last growth "
+                "step; studies choose by one of them."
             )
     path = folder / f"{name}.csv"
     run_jobs(path, all_jobs(name, grid, folder, workers), workers, f"{name} on {grid.source}")
