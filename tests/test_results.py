@@ -462,9 +462,15 @@ def test_what_is_told_of_brief_searches_and_warm_up_was_measured():
         for step in range(1, len(plan)):
             ratio, config = amounts[step] / amounts[step - 1], typical_config(profile)
             space = GrowthSpace.at_step(plan[step - 1], config, ratio, profile.budget_power)
+            assert len(space) <= profile.evaluations
             even = min(space.members, key=lambda a: (unevenness(a), forward_flops(a, config)))
             chosen.append(plan[step] == even)
         by_rule.setdefault(where, []).append(chosen)
+    every = [n for found in brief.values() for batches in found for n in batches]
+    readme = told_words("README.md")
+    assert f"{min(every)} to {max(every)} batches of the supernet in a growth step of the studies" in readme
+    hard = table("choice.csv").query("part == 'choice'")
+    assert (hard["evaluated"] == hard["space_size"]).all() and "no figure rests on evolution" in readme
     assert brief["cifar10", "study"] == {(1, 2, 4, 8)} and "trained for 1, 2, 4 and 8 batches here" in words
     assert brief["scenes", "study"] == {(2, 4, 9)} and brief["scenes", "online"] == {(14, 14, 14)}
     assert "2, 4 and 9 batches on scenes with 500 of them (14 in `online`, 11 on the hard streams below)" in words
