@@ -88,10 +88,10 @@ def ranks(similarity: Tensor, relevant: Tensor) -> Tensor:
     """(queries,) how many irrelevant items are at least as similar as the best relevant one.
 
     similarity and relevant (bool) are (queries, items). A tie counts against the model: items that
-    are as similar as the best relevant one are ranked before it.
+    are as similar as the best relevant one are ranked before it. So does a similarity that is no number.
     """
     best = similarity.masked_fill(~relevant, -torch.inf).max(1, keepdim=True).values
-    return ((similarity >= best) & ~relevant).sum(1)
+    return (~(similarity < best) & ~relevant).sum(1)
 
 
 def recall_at(similarity: Tensor, relevant: Tensor, k: int) -> float:

@@ -14,7 +14,8 @@ def contrastive_loss(
 
     image_features and text_features are (B, E) of unit norm, row by row a pair; logit_scale is the
     factor on their cosine similarities. Pairs with equal `caption_ids` (B,) are no negatives of
-    each other: the target is spread over them (as in UniCL, Yang et al. 2022).
+    each other: the target is spread over them (as in UniCL, Yang et al. 2022). Where their texts have equal
+    features, as from an encoder without dropout, that changes neither the loss nor its gradient.
     """
     logits = logit_scale * image_features @ text_features.T
     if caption_ids is None:

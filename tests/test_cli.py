@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from tiny import COLOURS, THINGS, files_of, tiny_pairs, tiny_profile
 
 from growclip_lite import GrowCLIP, evaluate, load_stream, profiles
-from growclip_lite.__main__ import main
+from growclip_lite.__main__ import main, parser, profile_of
 from growclip_lite.card import DATA
 from growclip_lite.checkpoint import SCHEMA
 from growclip_lite.data import disk, emoji, load
@@ -818,3 +818,19 @@ def test_the_amount_of_training_can_be_set(folder: Path, tmp_path: Path, capsys:
     assert report["settings"]["iterations"] == 4
     assert main(["grow", "--data", str(folder), "--iterations", "0", "--out", str(tmp_path / "other")]) == 2
     assert "at least 1" in capsys.readouterr().err and not (tmp_path / "other").exists()
+
+
+def test_share_power_zero_is_taken():
+    args = parser().parse_args(["grow", "--profile", "study", "--share-power", "0", "--out", "x"])
+    assert profile_of(args).share_power == 0.0
+
+
+def test_the_seed_also_splits_the_data(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(profiles.PROFILES, "smoke", tiny_profile(iterations=2, growth_steps=1))
+    folder, out = make_folder(tmp_path / "pictures"), tmp_path / "run"
+    assert main(["grow", "--data", str(folder), "--profile", "smoke", "--seed", "5", "--out", str(out)]) == 0
+    entry = json.loads((out / "report.json").read_text())["steps"][-1]
+    capsys.readouterr()
+    assert main(["evaluate", str(out / "step_1"), "--data", str(folder), "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["retrieval"] == entry["retrieval"] and printed.err == ""

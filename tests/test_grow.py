@@ -475,3 +475,62 @@ def test_reports_without_times_can_be_compared(tiny_run):
     report, _ = tiny_run
     text = json.dumps(without_time(report))
     assert "seconds" not in text and "phases" not in text and '"ranking"' in text
+
+
+def test_every_setting_of_the_profile_reaches_its_place(tmp_path, monkeypatch):
+    trained, searched, operators, powers = [], [], set(), set()
+    fit, search, inherit, at_step = grow_module.fit, grow_module.search, grow_module.inherit, GrowthSpace.at_step
+
+    def watch_fit(model, data, config, seed, **more):
+        trained.append((config, seed, data.augment))
+        return fit(model, data, config, seed, **more)
+
+    def watch_search(supernet, space, data, held_out, config, *more, **named):
+        searched.append((config, [part.captions for part in held_out.parts]))
+        return search(supernet, space, data, held_out, config, *more, **named)
+
+    def watch_inherit(*arguments, **more):
+        operators.add(more["operator"])
+        return inherit(*arguments, **more)
+
+    def watch_space(base, config, ratio, power):
+        powers.add(power)
+        return at_step(base, config, ratio, power)
+
+    monkeypatch.setattr(grow_module, "fit", watch_fit)
+    monkeypatch.setattr(grow_module, "search", watch_search)
+    monkeypatch.setattr(grow_module, "inherit", watch_inherit)
+    monkeypatch.setattr(GrowthSpace, "at_step", watch_space)
+    stream = tiny_stream(2)
+    profile = tiny_profile(
+        iterations=9, growth_steps=2, share_power=1.0, learning_rate=0.013, warmup=1, search_share=0.5,
+        random_members=2, scoring_pairs=8, evaluations=3, operator="stack", budget_power=0.9,
+    )  # fmt: skip
+    for seed in (0, 1):
+        grow_function(stream, profile, tmp_path / str(seed), seed=seed)
+    for (config, _, augmented), iterations in zip(trained, (3, 6, 3, 6), strict=True):
+        assert (config.iterations, config.learning_rate, config.warmup) == (iterations, 0.013, 1) and augmented
+    assert len({seed for _, seed, _ in trained}) == 4
+    for config, captions in searched:
+        assert (config.random_members, config.scoring_pairs, config.evaluations) == (2, 8, 3)
+        assert (config.train.iterations, config.train.learning_rate, config.train.warmup) == (3, 0.013, 5)
+        assert captions == [part.captions for part in stream.validation]
+    assert operators == {"stack"} and powers == {0.9}
+
+
+def test_a_run_goes_on_in_the_precision_it_began_with(tmp_path, monkeypatch):
+    used, fit = [], grow_module.fit
+
+    def stop_at_two(model, *rest, **more):
+        used.append(model.compute_dtype)
+        if len(used) == 2:
+            raise KeyboardInterrupt
+        return fit(model, *rest, **more)
+
+    monkeypatch.setattr(grow_module, "fit", stop_at_two)
+    monkeypatch.setattr(grow_module, "fast_dtype", lambda device: torch.bfloat16)
+    with pytest.raises(KeyboardInterrupt):
+        grow_function(tiny_stream(2), tiny_profile(iterations=4), tmp_path / "run")
+    monkeypatch.setattr(grow_module, "fast_dtype", lambda device: torch.float32)
+    grow_function(tiny_stream(2), tiny_profile(iterations=4), tmp_path / "run", resume=True)
+    assert set(used) == {torch.bfloat16} and len(used) == 3

@@ -18,8 +18,11 @@ from hub_server import OWNER, READER, Hub, Repository, card_errors, local_hub
 from tiny import files_of, tiny_model
 
 from growclip_lite import GrowCLIP
+from growclip_lite.__main__ import main
+from growclip_lite.card import half_width, model_card
 from growclip_lite.checkpoint import load_model
 from growclip_lite.errors import InputError
+from growclip_lite.features import GrowCLIPFeatures
 from growclip_lite.hub import is_repo_id
 
 NAMES = ["README.md", "config.json", "growth.png", "model.safetensors", "tokenizer.json"]
@@ -340,3 +343,46 @@ def test_nothing_is_unpickled(hub: Hub, reader: User, run: Path, tmp_path: Path)
     refused(reader.growclip("pull", "owner/model", tmp_path / "mine"), "lacks model.safetensors")
     refused(reader.growclip("classify", folder, "x.png", "--labels", "a,b"), "model.safetensors")
     assert not (tmp_path / "exploded").exists()
+
+
+def test_the_card_of_an_earlier_step_tells_of_that_step(tiny_run):
+    report, out = tiny_run
+    for step, entry in enumerate(report["steps"], start=1):
+        card = model_card(load_model(out / f"step_{step}"), report)
+        told = {result.metric_name: result.metric_value for result in card.data.eval_results}
+        colour = entry["zero_shot"]["colour"]
+        scores = {"colour, top-1": colour, "mean, top-1": entry["zero_shot_mean"]} | entry["retrieval"]
+        assert told == pytest.approx(scores, abs=1e-4)
+        table = str(card).split("## How it grew")[1].split("\n\n")[1].splitlines()
+        assert len(table) == 2 + step and f"| zero-shot, colour, top-1 | 24 | {colour:.3f} ± " in str(card)
+    assert half_width(0.5, 100) == pytest.approx(0.0962, abs=1e-4)  # Wilson: 0.404 to 0.596
+
+
+def test_the_hubs_options_reach_the_hub(tiny_run, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "growclip_lite.hub.snapshot_download",
+        lambda name, **options: asked.append((name, options)) or str(tiny_run[1] / "step_1"),
+    )
+    options = {
+        "revision": "step-1",
+        "token": "secret",
+        "cache_dir": "there",
+        "local_files_only": True,
+        "force_download": True,
+    }
+    GrowCLIP.from_pretrained("me/model", **options)
+    GrowCLIPFeatures("me/model", revision="step-2").fit(None)
+    (_, first), (_, second) = asked
+    assert first.items() >= options.items() and second["revision"] == "step-2"
+
+
+def test_a_private_push_is_private(tmp_path, monkeypatch, capsys):
+    asked = []
+    for name in ("push", "push_history"):
+        monkeypatch.setattr(
+            f"growclip_lite.hub.{name}", lambda folder, repo, *, private=None: asked.append(private) or "there"
+        )
+    for more in ([], ["--private"]):
+        assert main(["push", str(tmp_path), "me/model", *more]) == 0
+    assert asked == [None, True]

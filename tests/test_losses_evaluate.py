@@ -22,6 +22,7 @@ from growclip_lite.evaluate import (
     embed_texts,
     ensemble,
     forgetting,
+    known_concepts,
     mean,
     mean_accuracy,
     recall_at,
@@ -328,3 +329,20 @@ def test_steps_without_tasks_bring_nothing_to_forget():
     assert forgetting([[], [0.5], [0.4, 0.6]]) == pytest.approx([0.1])
     assert forgetting([[0.5], [0.4], [0.3]]) == pytest.approx([0.2])
     assert forgetting([[0.5], [0.4, 0.6], [0.4, 0.5]]) == pytest.approx([0.1, 0.1])
+
+
+def test_known_concepts_are_in_the_order_of_the_steps():
+    model = FakeModel({1: [1, 0], 2: [0, 1]}, {"red": [1, 0], "blue": [0, 1]})
+
+    def task(labels, name="colour"):
+        return Task(name, fake_images(1, 2), np.array(labels), [["red"], ["blue"]])
+
+    stream = Stream(
+        "fake", [], [], None, [], step_tasks=[[task([0, 1])], [], [task([0, 0]), task([1, 0], "other")], [task([1, 0])]]
+    )
+    assert [known_concepts(model, stream, step) for step in (1, 2, 3, 4)] == [
+        [1.0],
+        [1.0],
+        [1.0, 0.25],
+        [1.0, 0.25, 0.0],
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import fields, replace
@@ -648,3 +649,29 @@ def test_kinds_of_scenes_have_their_numbers_of_objects():
         made = sample_scenes(200, LAST, np.random.default_rng(0), kind)
         assert set(made.count.tolist()) == counts
         assert (made.kind_of_scene == KINDS_OF_SCENE.index(kind)).all()
+
+
+def test_the_cache_knows_all_that_decides_the_pairs(monkeypatch):
+    keys = []
+
+    def remember(source, key, *more):
+        keys.append(json.dumps(key))
+        return Pairs(np.zeros((0, 3, 8, 8), np.uint8), [])
+
+    def keys_of(profile, seed):
+        keys.clear()
+        load_scenes(profile, seed)
+        return set(keys)
+
+    monkeypatch.setattr(scene_stream, "cached", remember)
+    monkeypatch.setattr(scene_stream, "load_scene_tests", lambda profile: Stream("scenes", [], [], None, []))
+    monkeypatch.setattr(scene_stream, "scene_tasks", lambda *arguments: [])
+    monkeypatch.setattr(scene_stream, "make_tasks", lambda *arguments: [])
+    smoke = get_profile("smoke")
+    usual = keys_of(smoke, 0)
+    assert keys_of(smoke, 0) == usual and keys_of(smoke, 1) != usual
+    for changes in (
+        {"kinds": 12}, {"wrong_captions": 0.5}, {"image_size": 16}, {"scene_pairs": (200, 600, 1000)},
+        {"validation_pairs": 9}, {"growth_steps": 2, "scene_pairs": (300, 600)},
+    ):  # fmt: skip
+        assert keys_of(replace(smoke, **changes), 0) - usual, changes

@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny import THINGS, tiny_config, tiny_model, tiny_pairs, tiny_tokenizer, weights_equal
+from tiny import THINGS, numbered, tiny_config, tiny_model, tiny_pairs, tiny_tokenizer, weights_equal
 
 from growclip_lite import Architecture, GrowthSpace
 from growclip_lite.architecture import forward_flops, tensor_shapes, training_flops
 from growclip_lite.errors import InputError
+from growclip_lite.evaluate import recall_at
 from growclip_lite.losses import contrastive_loss
 from growclip_lite.search import (
     Score,
@@ -21,13 +22,15 @@ from growclip_lite.search import (
     run_member,
     sandwich,
     score,
+    scoring_batches,
     search,
     select,
+    skeleton,
     slice_state,
     train_supernet,
     unevenness,
 )  # fmt: skip
-from growclip_lite.train import TrainConfig, TrainingSet
+from growclip_lite.train import TrainConfig, TrainingSet, rate_factor, update
 
 BASE = Architecture(1, 1, 1, 1, 0, 1)
 TOKENIZER = tiny_tokenizer()
@@ -249,3 +252,49 @@ def test_a_search_that_diverges_is_told_in_a_sentence():
         large.image_projection.fill_(float("nan"))
     with pytest.raises(InputError, match="loss .* nan.*learning rate"):
         search(large, SPACE, data(0), data(1), SETTINGS, seed=0)
+
+
+def test_members_are_scored_on_held_out_pairs():
+    large, held_out = supernet(), data(1)
+    found = search(large, SPACE, data(0), held_out, SETTINGS, seed=0)
+    batches = scoring_batches(held_out, SETTINGS, np.random.default_rng([0, 3]))
+    losses = {entry.architecture: entry.loss for entry in found.ranking}
+    for member in (BASE, SPACE.largest):
+        assert losses[member] == pytest.approx(score(large, member, batches).loss, abs=1e-6)
+
+
+def test_scoring_pairs_are_drawn_from_all_steps():
+    held_out = TrainingSet(numbered(100, 100), TOKENIZER, 8)
+    draws = [
+        torch.cat([b[0][:, 0, 0, 0] for b in scoring_batches(held_out, SETTINGS, np.random.default_rng(s))]).tolist()
+        for s in (0, 1)
+    ]
+    for drawn in draws:
+        assert len(set(drawn)) == len(drawn) == SETTINGS.scoring_pairs and min(drawn) < 100 <= max(drawn)
+    assert draws[0] != draws[1]
+
+
+def test_a_scores_recall_is_image_to_text():
+    large, held_out = supernet(), data(5)
+    (batch,) = [held_out.batch(np.arange(24), np.random.default_rng(0))]
+    with torch.no_grad():
+        images, texts, _ = extract(large, BASE)(*batch[:2])
+    same = batch[2][:, None] == batch[2][None, :]
+    by_hand, other = recall_at(images @ texts.T, same, 1), recall_at(texts @ images.T, same, 1)
+    assert score(large, BASE, [batch]).recall == by_hand != other
+
+
+def test_the_supernets_rate_follows_its_schedule(monkeypatch):
+    factors = []
+    monkeypatch.setattr(
+        "growclip_lite.search.update", lambda o, m, factor, c: factors.append(factor) or update(o, m, factor, c)
+    )
+    config = replace(TRAIN, warmup=2)
+    train_supernet(supernet(), SPACE, data(0), replace(SETTINGS, train=config), seed=0)
+    assert factors == [rate_factor(i, config) for i in range(3)] and len(set(factors)) > 1
+
+
+def test_members_are_run_in_the_supernets_precision():
+    large = supernet()
+    large.compute_dtype = torch.bfloat16
+    assert skeleton(BASE, large).compute_dtype is torch.bfloat16

@@ -1,8 +1,10 @@
 """Studies: rows, resuming, statistics, peers and ceilings."""
 
+import json
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,14 +17,16 @@ from tiny import THINGS, tiny_model, tiny_profile, tiny_stream, weights_equal
 
 from growclip_lite import peers
 from growclip_lite.__main__ import parser, profile_of
-from growclip_lite.architecture import Architecture, training_flops
+from growclip_lite.architecture import Architecture, count_parameters, forward_flops, training_flops
 from growclip_lite.continual import METHODS, Method, Teachers, lwf, mulki, vr_lwf, zscl
 from growclip_lite.data.stream import Task
 from growclip_lite.errors import InputError
+from growclip_lite.evaluate import mean_accuracy, retrieval
 from growclip_lite.grow import Run
+from growclip_lite.growth_space import GrowthSpace
 from growclip_lite.peers import costs, follow, grow_once, iterations_for, train_fixed
 from growclip_lite.profiles import get_profile, typical_config
-from growclip_lite.studies import capacity, claims, growers, growing, jobs
+from growclip_lite.studies import capacity, choice, claims, growers, growing, jobs, one_step, sharing
 from growclip_lite.studies import run as running
 from growclip_lite.studies.ceilings import ceilings, question, words_of
 from growclip_lite.studies.choice import last_step, search_against_training
@@ -35,6 +39,7 @@ from growclip_lite.studies.claim_tables import (
     short_table,
 )  # fmt: skip
 from growclip_lite.studies.jobs import Grid
+from growclip_lite.studies.measures import row_of, validation, write_plan
 from growclip_lite.studies.run import check_study, run_study
 from growclip_lite.studies.statistics import difference, holm, paired, verdict
 from growclip_lite.table import add_row, commit, done, read_table, write_table
@@ -553,3 +558,110 @@ def test_ceilings_learn_what_can_be_learnt_and_are_told_the_question():
     words = words_of(test[1], asked_task(5, 2))
     assert words == ["blue", "half", "red"]
     assert torch.equal(question(test[1], words).sum(1), torch.full((600,), 3.0))
+
+
+def test_a_row_tells_what_its_scores_say():
+    def scores(known: list[float], recall: float) -> dict:
+        return {
+            "zero_shot": {"a": 0.5}, "zero_shot_mean": 0.5, "retrieval": {"i2t_r1": recall, "t2i_r1": 0.9},
+            "known_concepts": known, "validation_mean": 0.7,
+        }  # fmt: skip
+
+    model = tiny_model()
+    steps = [scores([0.8], 0.1), scores([0.6, 0.9], 0.2), scores([0.7, 0.5, 0.1], 0.3)]
+    row = row_of(model, (model.architecture,) * 3, steps, [1, 2, 3])
+    assert row["plasticity"] == pytest.approx((0.8 + 0.9 + 0.1) / 3)
+    assert row["forgetting"] == pytest.approx((0.1 + 0.4) / 2)
+    assert row["steps_known"] == "0.8 0.75 0.433333" and row["steps_i2t_r1"] == "0.1 0.2 0.3"
+    assert (row["train_flops"], row["steps_flops"], row["validation_mean"]) == (6, "1 2 3", 0.7)
+
+
+def test_settings_are_chosen_without_test_data():
+    model, stream = tiny_model(), tiny_stream()
+    tasks, pairs = stream.tasks, stream.validation[-1]
+    stream.tasks = stream.retrieval = stream.step_tasks = None  # whoever looked there would fail
+    assert validation(model, stream) == retrieval(model, pairs)["i2t_r1"]
+    stream.validation_tasks = tasks
+    assert validation(model, stream) == mean_accuracy(model, tasks)
+
+
+def test_the_text_lead_is_the_texts_share_minus_the_images():
+    base, config = Architecture(1, 1, 1, 1, 1, 1), typical_config(get_profile("study"))
+    for grown, lead in (
+        (replace(base, text_width=2), 1),
+        (replace(base, image_depth=2), -1),
+        (replace(base, shared_depth=2), 0),
+        (base, 0),
+    ):
+        assert choice.text_lead(choice.added_flops(base, grown, config)) == pytest.approx(lead)
+
+
+def test_other_members_are_what_their_rules_say():
+    space = GrowthSpace.at_step(Architecture(1, 1, 1, 1, 1, 1), typical_config(get_profile("study")), 3, 1.0)
+    found = choice.other_members(space, 0)
+    added = {m: np.subtract(m.sizes, space.base.sizes) for m in space.members}
+    assert added[found["balanced"]].std() == min(a.std() for a in added.values())
+    assert sum(added[found["widest"]][1::2]) == max(sum(a[1::2]) for a in added.values())
+
+
+def test_what_is_held_equal_is_equal():
+    config = typical_config(get_profile("study"))
+    for make, cost in ((sharing.at_equal_flops, forward_flops), (sharing.at_equal_parameters, count_parameters)):
+        spent = [cost(make(shared), config) for shared in sharing.SHARED]
+        assert max(spent) < 1.05 * min(spent)
+
+
+def test_rivals_of_growing_are_its_own_architectures_at_its_own_costs():
+    plan = [Architecture(1, 1, 1, width, 1, 1) for width in (1, 2, 3, 4)]
+    row = {
+        "seed": 0, "plan": write_plan(tuple(plan)), "steps_iterations": "3 4 5 6",
+        "steps_flops": "1e9 2e9 3e9 4e9", "train_flops": 1e10,
+    }  # fmt: skip
+    made = growing.jobs(Grid("scenes", tiny_profile(), 1), pd.DataFrame([row]))
+    found = {(job.setting["method"], job.setting["view"]): job.arguments for job in made}
+    for size, own in (("small", plan[0]), ("medium", plan[2]), ("large", plan[3])):
+        assert found[f"fixed {size}", "flops"] == ((own,) * 4, None, 1e10)
+        assert found[f"fixed {size}", "steps"] == ((own,) * 4, (3, 4, 5, 6))
+    assert found["from scratch", "flops"] == (plan[3], None, 1e10)
+    assert found["from scratch", "last step"] == (plan[3], None, 4e9)
+    assert found["from scratch", "steps"][:2] == (plan[3], 18)
+
+
+def test_a_grown_row_counts_its_searches(tmp_path):
+    run = Run(tiny_stream(), tiny_profile(), 0, tmp_path / "run")
+    row = growing.grown(run)
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert row["train_flops"] == report["total_flops"] and row["search_flops"] > 0
+
+
+def test_a_grower_spends_each_steps_flops(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(growers, "along", lambda run, plan, iterations: asked.append(iterations) or {})
+    run = Run(tiny_stream(), tiny_profile(), 0, tmp_path)
+    plan = (Architecture(1, 1, 1, 1, 1, 1), Architecture(1, 1, 1, 2, 1, 1), Architecture(2, 2, 1, 2, 1, 2))
+    growers.grower(run, plan, tuple(n * cost for n, cost in zip((3, 5, 9), costs(run, plan), strict=True)))
+    assert asked == [(3, 5, 9)]
+
+
+def test_a_job_has_its_own_seed(monkeypatch, tmp_path):
+    opened = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(jobs, "open_stream", lambda source, profile, seed: opened.append((source, profile, seed)))
+    monkeypatch.setattr(jobs, "provenance", lambda precision: {"commit": "unknown"})
+    job = Grid("tiny", tiny_profile(learning_rate=0.5), 3).job(
+        2, lambda run, n: {"told": (run.seed, run.profile.learning_rate, n)}, 7
+    )
+    (row,) = jobs.perform(job)
+    assert row["told"] == (2, 0.5, 7) and opened == [("tiny", "smoke", 2)] and row["seed"] == 2
+
+
+def test_forgetting_of_one_growth_step_is_what_was_lost(monkeypatch):
+    monkeypatch.setattr(one_step, "scores_of", lambda run: lambda model, step: {"known_concepts": [0.6, 0.3]})
+    monkeypatch.setattr(one_step, "row_of", lambda *about: {})
+    monkeypatch.setattr(one_step, "mean_accuracy", lambda model, tasks: {"first": 0.9}[tasks])
+    model = SimpleNamespace(architecture=None)
+    run = SimpleNamespace(stream=SimpleNamespace(train=[0, 0, 0], step_tasks=["first", [], "last"]))
+    row = one_step.growth_row(
+        run, model, SimpleNamespace(model=model, train_flops=1, loss_grown=2, loss_after=1, curve=[1])
+    )
+    assert row["forgetting"] == pytest.approx(0.9 - 0.6)

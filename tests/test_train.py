@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import THINGS, tiny_model, tiny_pairs, tiny_stream, tiny_tokenizer, weights_equal
+from tiny import THINGS, numbered, tiny_model, tiny_pairs, tiny_stream, tiny_tokenizer, weights_equal
 
 from growclip_lite import train
+from growclip_lite.architecture import training_flops
 from growclip_lite.checkpoint import TRAINING_FIELDS, load_training, save_training
-from growclip_lite.data.stream import Pairs
 from growclip_lite.errors import InputError
+from growclip_lite.losses import contrastive_loss
 from growclip_lite.model import GrowCLIP
 from growclip_lite.train import (
     MAX_LOGIT_SCALE,
@@ -22,10 +23,13 @@ from growclip_lite.train import (
     TrainingSet,
     TrainingState,
     batch_order,
+    cost_of,
     fit,
     make_optimizers,
     rate_factor,
     shift,
+    train_step,
+    update,
 )  # fmt: skip
 
 CONFIG = TrainConfig(iterations=10, batch_size=8, learning_rate=0.02, warmup=2)
@@ -35,17 +39,6 @@ LENGTH = 8
 
 def data(**options) -> TrainingSet:
     return TrainingSet([tiny_pairs(40, THINGS[:2], 0)[0]], TOKENIZER, LENGTH, **options)
-
-
-def numbered(*counts: int) -> list[Pairs]:
-    """Parts whose k-th picture, counted through all parts, has the colour k and the caption "number k"."""
-    ends = np.cumsum(counts)
-    parts = []
-    for count, end in zip(counts, ends, strict=True):
-        numbers = np.arange(end - count, end)
-        images = np.broadcast_to(numbers.astype(np.uint8)[:, None, None, None], (count, 3, 8, 8))
-        parts.append(Pairs(images, [f"number {k}" for k in numbers]))
-    return parts
 
 
 # ---- the order of batches
@@ -321,3 +314,38 @@ def test_a_loss_that_is_no_number_stops_and_is_not_saved(saves_often):
         ):
             fit(model, data(), CONFIG, seed=0, save=lambda state: saved.append(state.iteration))
     assert saved == [2, 4]
+
+
+def test_captions_are_tokenised_block_by_block(monkeypatch):
+    parts = [*numbered(7), tiny_pairs(9, THINGS[:1], 0)[0]]
+    parts[1].captions[3] = "on the left"
+    whole = TrainingSet(parts, TOKENIZER, LENGTH)
+    monkeypatch.setattr(train, "TOKENIZED", 5)
+    blocks = TrainingSet(parts, TOKENIZER, LENGTH)
+    for name in ("tokens", "caption_ids", "sided"):
+        assert torch.equal(getattr(blocks, name), getattr(whole, name)), name
+
+
+def test_both_optimisers_have_their_rates_and_weights():
+    model, config = tiny_model(), TrainConfig(3, 8, learning_rate=0.02, warmup=1, adam_ratio=0.15, weight_decay=0.03)
+    optimizers = make_optimizers(model, config)
+    names = {id(weight): name for name, weight in model.named_parameters()}
+    matrices = {names[id(w)] for group in optimizers[0].param_groups for w in group["params"]}
+    assert matrices == {name for name in names.values() if ".blocks." in name or ".stem." in name}
+    assert [{group["weight_decay"] for group in one.param_groups} for one in optimizers] == [{0.03}, {0.0}]
+    for weight in model.parameters():
+        weight.grad = torch.zeros_like(weight)
+    update(optimizers, model, 0.5, config)
+    assert [o.param_groups[0]["lr"] for o in optimizers] == pytest.approx([0.01, 0.0015])
+
+
+def test_a_training_step_adds_the_penalty():
+    model, batch = tiny_model(), data().batch(np.arange(8), np.random.default_rng(0))
+    plain = train_step(model, batch)
+    assert plain.item() == pytest.approx(contrastive_loss(*model(*batch[:2]), batch[2]).item())
+    assert (train_step(model, batch, lambda *_: torch.tensor(0.5)) - plain).item() == pytest.approx(0.5)
+
+
+def test_costs_count_the_pairs_that_a_batch_really_has():
+    model, few = tiny_model(), TrainingSet(numbered(5), TOKENIZER, LENGTH)
+    assert cost_of(model, few, CONFIG) == CONFIG.iterations * training_flops(model.architecture, model.config, 5)

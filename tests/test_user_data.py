@@ -23,7 +23,7 @@ from growclip_lite.__main__ import main
 from growclip_lite.data import emoji
 from growclip_lite.data.folder import load_folder, read_captions
 from growclip_lite.data.pictures import read_picture, to_pixels
-from growclip_lite.data.records import Record, learn_templates
+from growclip_lite.data.records import Record, _assign_steps_by_amount, _class_steps, learn_templates
 from growclip_lite.data.shards import load_shards
 from growclip_lite.data.stream import fill
 from growclip_lite.errors import InputError
@@ -806,3 +806,51 @@ def test_the_installed_torchvision_works():
     torchvision = torchvision_fix.import_torchvision()
     assert torchvision_fix.import_torchvision() is torchvision
     assert hasattr(importlib.import_module("torchvision.datasets"), "CIFAR10")
+
+
+def test_validation_tasks_show_validation_pictures(tmp_path):
+    rows = make_rows(60, step="1", split=lambda i: ("train", "val", "test")[i % 3], label=lambda i: f"kind {i % 2}")
+    stream = load_folder(make_folder(tmp_path / "mine", rows), 8, 1, seed=0)
+    tested, validated = ({p.tobytes() for p in tasks[0].images} for tasks in (stream.tasks, stream.validation_tasks))
+    assert tested == {p.tobytes() for p in stream.retrieval.images} and validated == {
+        p.tobytes() for p in stream.validation[0].images
+    }
+
+
+def test_steps_by_amount_are_drawn_at_random():
+    records = [Record(f"row {i}", f"{i}.png", f"thing {i}") for i in range(64)]
+    _assign_steps_by_amount(records, 3, np.random.default_rng(0))
+    steps = [record.growth_step for record in records]
+    assert np.bincount(steps).tolist() == [0, 16, 16, 32] and steps != sorted(steps)
+
+
+def test_a_label_arrives_with_its_first_training_pair():
+    def record(label, step):
+        made = Record("row", "1.png", "a thing", label=label)
+        made.growth_step = step
+        return made
+
+    train_records = [record("cat", 2), record("cat", 1), record("cat", 3), record("dog", 3), record("dog", 2)]
+    assert _class_steps(train_records, [*train_records, record("emu", 0)], 3) == {"cat": 1, "dog": 2, "emu": 3}
+
+
+def test_kinds_are_asked_of_emoji_never_trained_on(monkeypatch):
+    glyph = Image.new("RGBA", (16, 16), (200, 30, 30, 255))
+    invented = [
+        emoji.Emoji(chr(0x1F600 + i), f"{emoji.KINDS[i % 8]} no {i}", float(i // 60), glyph) for i in range(360)
+    ]
+    asked, kind_task = [], emoji._kind_task
+
+    def watch(held_out, kept, *more):
+        asked.append([{e.name for e in held_out}, {e.name for step in kept for e in step}])
+        return kind_task(held_out, kept, *more)
+
+    monkeypatch.setattr(emoji, "drawable_emoji", lambda size: invented)
+    monkeypatch.setattr(emoji, "RENDERINGS", 1)
+    monkeypatch.setattr(emoji, "_kind_task", watch)
+    stream = emoji.load_emoji(16, 0)
+    captions = [caption for part in stream.train for caption in part.captions]
+    (tested, trained), (validated, _) = asked
+    assert {name for name in trained if any(name in caption for caption in captions)} == trained
+    assert not any(name + " " in caption + " " for name in tested | validated for caption in captions)
+    assert tested and validated and not tested & validated

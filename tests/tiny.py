@@ -47,6 +47,17 @@ def tiny_pairs(count: int, things: tuple[str, ...], seed: int) -> tuple[Pairs, n
     return Pairs(images, captions), colours
 
 
+def numbered(*counts: int) -> list[Pairs]:
+    """Parts whose k-th picture, counted through all parts, has the colour k and the caption "number k"."""
+    ends = np.cumsum(counts)
+    parts = []
+    for count, end in zip(counts, ends, strict=True):
+        numbers = np.arange(end - count, end)
+        images = np.broadcast_to(numbers.astype(np.uint8)[:, None, None, None], (count, 3, 8, 8))
+        parts.append(Pairs(images, [f"number {k}" for k in numbers]))
+    return parts
+
+
 def tiny_task(things: tuple[str, ...], seed: int) -> Task:
     pairs, colours = tiny_pairs(24, things, seed)
     return Task("colour", pairs.images, colours, [[f"a {name} {thing}" for thing in things] for name in COLOURS])

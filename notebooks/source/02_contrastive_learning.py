@@ -256,8 +256,9 @@ show(
 # %% [markdown]
 # ## When two captions say the same
 #
-# The diagonal target claims that every other caption is wrong. Among 256 pairs, "a red circle" may
-# stand twice. The package spreads the target over equal captions (our reading, after UniCL).
+# The diagonal target claims that every other caption is wrong. Among 256 pairs, "a red circle" may stand twice. The
+# package spreads the target over equal captions (our reading, after UniCL). Here the two equal captions have different
+# vectors, as they may while an encoder drops units at random.
 
 # %%
 ids = torch.tensor([0, 1, 0, 2])  # captions 0 and 2 are the same sentence
@@ -267,6 +268,20 @@ a, b = lesson_02.unit_vectors(4, 8, 1), lesson_02.unit_vectors(4, 8, 2)
 by_hand = (F.cross_entropy(5 * a @ b.T, target) + F.cross_entropy(5 * b @ a.T, target)) / 2
 assert torch.isclose(by_hand, contrastive_loss(a, b, torch.tensor(5.0), ids))
 target
+
+# %% [markdown]
+# Our text encoder leaves nothing to chance: equal captions have equal vectors. Is the loss another one then?
+
+# %%
+b[2] = b[0]
+diagonal = contrastive_loss(a, b, torch.tensor(5.0))
+spread = contrastive_loss(a, b, torch.tensor(5.0), ids)
+assert torch.isclose(diagonal, spread)
+print(f"diagonal {diagonal:.4f}, spread {spread:.4f}")
+
+# %% [markdown]
+# It is not: both captions get the same probability, and the two pictures' rows share the same sum. So the spread target
+# says what is meant, and would matter with dropout; for retrieval (04) equal captions matter in any case.
 
 # %%
 predictions.score()

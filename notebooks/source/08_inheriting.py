@@ -397,9 +397,9 @@ show(figure, "Held-out loss over iterations, one line per operator; shaded is th
 #
 # Shaded is the range of seeds. Be careful with the ranking: few iterations, one or two seeds, one growth step. Over
 # whole streams (study 2, `growclip study growers`; 09) plain inheriting, LEMON, stacking and Net2Net cannot be told
-# apart, and AKI has the lowest mean of the ways to inherit, undecided: this brief ranking does not carry over. The
-# package's default is `corner`, for a reason that no curve here shows: the old model stays a corner of the new one, as
-# the search needs (10).
+# apart, and AKI has the lowest mean of the ways to inherit (behind PIM with a verdict): this brief ranking does not
+# carry over. The package's default is `corner`, for a reason that no curve here shows: the old model stays a corner of
+# the new one, as the search needs (10).
 
 # %%
 predictions.score()

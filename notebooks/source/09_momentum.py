@@ -412,8 +412,8 @@ for f, _, told in on_inheriting:
 # nothing beyond doubt: no dilemma shows here. Nothing was lost on earlier concepts: the new pairs bring old concepts
 # again, and accuracy on these rose. (It rose most where least was known before growing: after brief training, or where
 # a slow average lags.) Over a whole stream PIM is not told apart from plain inheriting; what is supported is inheriting
-# at all, over fresh weights or over the last step's FLOPs from scratch. (With *all* FLOPs, from scratch is not behind
-# with any verdict, and on emoji and CIFAR-10 ahead: 13.)
+# at all, over fresh weights or over the last step's FLOPs from scratch, and PIM over one other way to inherit
+# (bert2BERT's). (With *all* FLOPs, from scratch is not behind with any verdict, and on emoji and CIFAR-10 ahead: 13.)
 #
 # The package's default is plain inheriting (m = 1): of what no study can tell apart, the simplest.
 

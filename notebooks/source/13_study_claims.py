@@ -257,9 +257,10 @@ for rival in ("best fixed", "best other grower", "plain inheriting"):
     assert not any(rival in f.what for f, _, _ in wins)
 
 # %% [markdown]
-# **Takeaway (shipped tables):** most of the supported comparisons say one thing, under C5: inherited weights beat
-# fresh ones. Growing is ahead of some fixed sizes, but with a verdict nowhere of the best one at equal FLOPs, nor
-# of the best other grower; nor is momentum ahead of plain inheriting. What is *contradicted*:
+# **Takeaway (shipped tables):** most of the supported comparisons say one thing, under C5: inherited weights beat fresh
+# ones. (One is PIM over another way to inherit, bert2BERT's.) Growing is ahead of some fixed sizes, but with a verdict
+# nowhere of the best one at equal FLOPs, nor of the best other grower; nor is momentum ahead of plain inheriting. What
+# is *contradicted*:
 
 # %%
 lesson_13.print_groups([one for one in found if one[2] == "contradicted"])
