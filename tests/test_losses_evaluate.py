@@ -158,6 +158,7 @@ def test_a_tie_counts_against_the_model():
     relevant = torch.eye(4, dtype=torch.bool)
     assert [recall_at(alike, relevant, k) for k in (1, 3, 4)] == [0, 0, 1]
     assert recall_at(alike, torch.ones(4, 4, dtype=torch.bool), 1) == 1
+    assert [recall_at(torch.full((4, 4), torch.nan), relevant, k) for k in (1, 3)] == [0, 0]
 
 
 def plain_recall(similarity: np.ndarray, relevant: np.ndarray, k: int) -> float:

@@ -19,7 +19,7 @@ from growclip_lite.data.scene_tasks import TASK_NAMES
 from growclip_lite.growth_space import GrowthSpace
 from growclip_lite.profiles import get_profile, typical_config
 from growclip_lite.search import TOLERANCE, Score, select, unevenness
-from growclip_lite.studies import choice, claims, dimensions, growers, sharing
+from growclip_lite.studies import choice, claims, dimensions, growers, sharing, statistics
 from growclip_lite.studies import run as running
 from growclip_lite.studies.choice import last_step, search_against_training
 from growclip_lite.studies.claim_tables import (
@@ -43,6 +43,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def table(name: str) -> pd.DataFrame:
     return read_table(ROOT / "results" / name)
+
+
+TEXT_LEAD = "text lead (text's minus image's share of the added FLOPs, percent)"
 
 
 def told_words(path: str = "results/*.md") -> str:
@@ -191,6 +194,26 @@ def told():
         return texts[text]
 
     return one
+
+
+def test_what_is_told_of_an_exact_test_was_computed(monkeypatch):
+    before = claims.judged(ROOT / "results")
+    t_test = statistics.ttest_1samp
+
+    def exact(values: np.ndarray, mean: float):
+        if len(values) != 10:
+            return t_test(values, mean)
+        return scipy.stats.permutation_test((values,), np.mean, permutation_type="samples", n_resamples=np.inf)
+
+    monkeypatch.setattr(statistics, "ttest_1samp", exact)
+    after = claims.judged(ROOT / "results")
+    changed = [(f, then) for (f, _, first), (*_, then) in zip(before, after, strict=True) if first != then]
+    assert [(f.claim, f.data.split(",")[1].split()[0] if "," in f.data else f.data, f.what) for f, _ in changed] == [
+        ("C2", "hard streams", f"{TEXT_LEAD} of the choice: hard on text - hard on image"),
+        ("C6", "online", "GrowCLIP - best fixed (small), zero-shot"),
+        ("C6", "study", "GrowCLIP - fixed large, zero-shot"),
+    ]
+    assert {then for _, then in changed} == {"undecided"} and "three verdicts become undecided: growing" in told_words()
 
 
 def test_readmes_hours_of_reproducing_are_those_of_the_plan(tmp_path, monkeypatch):
@@ -516,6 +539,36 @@ def test_what_is_told_of_brief_searches_and_warm_up_was_measured():
         large, scratch = (here[here["method"] == name] for name in ("fixed large", "from scratch"))
         behind = -paired(large, scratch, "zero_shot_mean").mean
         assert f"which sees the stream as growing does, ends {behind:.1f} behind from scratch" in words
+
+
+def test_what_is_told_of_longer_searches_was_measured():
+    words, here = told_words(), last_step(table("choice.csv"))
+    rows, members = table("longer_search.csv"), here[here["part"] == "regret"]
+    taus, leads, ties = {}, {}, {}
+    for share, searches in rows.assign(part="ranking").groupby("search_share"):
+        both = search_against_training(pd.concat([members, searches]))
+        for _, part in both.groupby("seed"):
+            assert len(part) == 9
+            tau = scipy.stats.kendalltau(part["search_loss"], part["loss_after"]).statistic
+            best = part["search_loss"].idxmin()
+            lead = part["loss_after"].drop(best).mean() - part["loss_after"][best]
+            tied = (part["search_loss"] <= part["search_loss"].min() * (1 + TOLERANCE)).sum()
+            for found, one in ((taus, tau), (leads, lead), (ties, tied)):
+                found.setdefault(share, []).append(one)
+    shares = (0.03, 0.1, 0.3)
+    assert all(len(taus[share]) == 5 for share in shares)
+    assert "after training is {:.2f}, {:.2f} and {:.2f} in".format(*(np.mean(taus[share]) for share in shares)) in words
+    every = np.concatenate(list(taus.values()))
+    assert f"from {every.min():.2f} to {every.max():.2f} on single ones" in words
+    assert "ends {:.3f}, {:.3f} and {:.3f} below".format(*(np.mean(leads[share]) for share in shares)) in words
+    assert (min(ties[0.3]), max(ties[0.3]), min(ties[0.03]), max(ties[0.03])) == (7, 9, 2, 6)
+    spent = rows.groupby("search_share")["train_flops"].mean() / 1e12
+    chosen = members[members["rule"] == "search"]["train_flops"].mean() / 1e12
+    told = "{:.1f}, {:.1f} and {:.1f} TFLOPs, where the growth step's own training takes {:.1f}."
+    assert told.format(*(spent[share] for share in shares), chosen) in words
+    iterations = table("growth.csv").query("data == 'scenes' and profile == 'study' and method == 'growclip'")
+    last = int(iterations["steps_iterations"].iloc[0].split()[-1])
+    assert "{}, {} and {} batches".format(*(round(last * share) for share in shares)) in words
 
 
 def test_what_is_told_of_emoji_was_measured(told):
