@@ -280,8 +280,9 @@ assert torch.isclose(diagonal, spread)
 print(f"diagonal {diagonal:.4f}, spread {spread:.4f}")
 
 # %% [markdown]
-# It is not: both captions get the same probability, and the two pictures' rows share the same sum. So the spread target
-# says what is meant, and would matter with dropout; for retrieval (04) equal captions matter in any case.
+# It is not. Given a picture, both captions have the same probability, so that it does not matter how they share the
+# target. Given the captions, both have the same probabilities over pictures, so that the sum of their two rows stays.
+# The spread target says what is meant, and would matter with dropout; in retrieval (04) equal captions always matter.
 
 # %%
 predictions.score()
