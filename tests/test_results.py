@@ -571,6 +571,20 @@ def test_what_is_told_of_longer_searches_was_measured():
     assert "{}, {} and {} batches".format(*(round(last * share) for share in shares)) in words
 
 
+def test_what_is_told_of_a_shorter_warm_up_was_measured():
+    words, rows = told_words(), table("warm_up.csv")
+    rows = rows.assign(first=rows["steps_known"].str.split().str[0].astype(float))
+    by = rows.pivot(index=["method", "seed"], columns="warmup", values=["validation_mean", "first"])
+    change = {name: 100 * (by[name, 10] - by[name, 50]) for name in ("validation_mean", "first")}
+    ends = [*change["validation_mean"]["growclip"], *change["validation_mean"]["fixed small"]]
+    told = (
+        "growing ended {:+.1f} and {:+.1f} points from where it ends with 50, the smallest at equal FLOPs {:+.1f} and"
+    )
+    assert f"{told} {{:+.1f}}.".format(*ends) in words
+    assert "growing was {:.1f} and {:.1f} points better on".format(*change["first"]["growclip"]) in words
+    assert set(rows["seed"]) == {100, 101}
+
+
 def test_what_is_told_of_emoji_was_measured(told):
     words = told_words()
     rows = table("growth.csv").query("data == 'emoji'")
