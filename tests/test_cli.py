@@ -254,11 +254,14 @@ def test_odd_pictures_are_accepted(tmp_path: Path):
 def test_odd_captions_are_accepted(tmp_path: Path):
     captions = list(GOOD_CAPTIONS.values())
     pairs, _ = tiny_pairs(PAIRS, THINGS, seed=5)
-    # Every fifth pair is odd, so that odd captions are in training, validation and test.
+    # Every second pair is odd, so that odd captions are in training, validation and test.
     mine = make_folder(
-        tmp_path / "mine", caption=lambda i: pairs.captions[i] if i % 5 else captions[i // 5 % len(captions)]
+        tmp_path / "mine", caption=lambda i: pairs.captions[i] if i % 2 else captions[i // 2 % len(captions)]
     )
     assert grow_folder(mine, tmp_path / "run")["skipped"] == []
+    stream = load_stream(str(mine), "smoke", 0)
+    for parts in (stream.train, stream.validation, [stream.retrieval]):
+        assert {caption for part in parts for caption in part.captions} & set(captions)
 
 
 def test_a_truncated_picture_among_good_ones_is_skipped_and_named(tmp_path: Path, capsys):

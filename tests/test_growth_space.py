@@ -10,7 +10,6 @@ import pytest
 
 from growclip_lite import Architecture, GrowthSpace
 from growclip_lite.architecture import ModelConfig, forward_flops
-from growclip_lite.profiles import get_profile, typical_config
 
 CONFIG = ModelConfig(image_size=16, patch_size=4, context_length=10, vocab_size=50, embed_dim=16)
 SMALL = Architecture(1, 1, 1, 1, 1, 1)
@@ -163,6 +162,4 @@ def test_the_size_is_printed():
 
 
 def test_the_reach_has_an_end():
-    small = Architecture(1, 1, 1, 1, 0, 1)
-    config = typical_config(get_profile("smoke"))
-    assert GrowthSpace.at_step(small, config, 1000.0, 0.0).reach == 4
+    assert GrowthSpace.at_step(SMALL, CONFIG, 1000.0, 0.0).reach == 4

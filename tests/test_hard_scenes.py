@@ -1,7 +1,5 @@
 """The two hard streams: the same content, hard on one side only."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -60,10 +58,7 @@ def test_seeds_differ_in_training_only():
     assert np.array_equal(one.retrieval.images, other.retrieval.images)
 
 
-def test_validation_of_the_hard_streams_is_hard_too():
-    profile = replace(
-        get_profile("smoke"), scene_pairs=(40, 80, 120), validation_pairs=16, retrieval_pairs=16, task_pictures=8
-    )
-    stream = load_hard_scenes("text", profile, 0)
+def test_validation_and_retrieval_of_the_hard_streams_are_hard_too(streams):
+    stream = streams["text"]
     words = [{w for c in part.captions for w in c.split()} for part in (*stream.validation, stream.retrieval)]
     assert not words[0] & words[1] and not words[0] & words[2]

@@ -45,9 +45,6 @@ def table(name: str) -> pd.DataFrame:
     return read_table(ROOT / "results" / name)
 
 
-TEXT_LEAD = "text lead (text's minus image's share of the added FLOPs, percent)"
-
-
 def told_words(path: str = "results/*.md") -> str:
     """What pages say, without their line breaks."""
     return " ".join(word for page in sorted(ROOT.glob(path)) for word in page.read_text(encoding="utf-8").split())
@@ -208,10 +205,11 @@ def test_what_is_told_of_an_exact_test_was_computed(monkeypatch):
     monkeypatch.setattr(statistics, "ttest_1samp", exact)
     after = claims.judged(ROOT / "results")
     changed = [(f, then) for (f, _, first), (*_, then) in zip(before, after, strict=True) if first != then]
-    assert [(f.claim, f.data.split(",")[1].split()[0] if "," in f.data else f.data, f.what) for f, _ in changed] == [
-        ("C2", "hard streams", f"{TEXT_LEAD} of the choice: hard on text - hard on image"),
-        ("C6", "online", "GrowCLIP - best fixed (small), zero-shot"),
-        ("C6", "study", "GrowCLIP - fixed large, zero-shot"),
+    lead = "text lead (text's minus image's share of the added FLOPs, percent) of the choice"
+    assert [(f.claim, f.data, f.what) for f, _ in changed] == [
+        ("C2", "hard streams", f"{lead}: hard on text - hard on image"),
+        ("C6", "scenes, online, equal steps", "GrowCLIP - best fixed (small), zero-shot"),
+        ("C6", "scenes, study with 500 iterations, equal epochs", "GrowCLIP - fixed large, zero-shot"),
     ]
     assert {then for _, then in changed} == {"undecided"} and "three verdicts become undecided: growing" in told_words()
 
@@ -521,11 +519,11 @@ def test_what_is_told_of_brief_searches_and_warm_up_was_measured():
     online = np.sum(by_rule["scenes", "online"])
     assert f"in growth step 4 one did; in `online` {online} of 30 choices are that" in words
 
-    warm = rows.assign(share=[
-        100 * sum(min(n, get_profile(row.profile).warmup) for n in map(int, row.steps_iterations.split()))
-        / sum(map(int, row.steps_iterations.split()))
-        for row in rows.itertuples()
-    ]).query("profile != 'laptop' and view in ['all', 'flops']")  # fmt: skip
+    shares = []
+    for row in rows.itertuples():
+        batches = np.array(row.steps_iterations.split(), dtype=int)
+        shares.append(100 * np.minimum(batches, get_profile(row.profile).warmup).sum() / batches.sum())
+    warm = rows.assign(share=shares).query("profile != 'laptop' and view in ['all', 'flops']")
     share = warm.groupby(["profile", "method", "data"])["share"].mean()
     low, high = share["study", "growclip"].min(), share["study", "growclip"].max()
     least, most = share["study", "fixed small"].min(), share["study", "fixed small"].max()
@@ -954,10 +952,10 @@ def test_what_is_told_of_other_rules_for_ties_was_measured():
 
 
 def test_the_architectures_of_the_tables_are_those_of_the_studies():
-    rows = read_table(ROOT / "results" / "dimensions.csv")
+    rows = table("dimensions.csv")
     profile = get_profile(rows["profile"].iloc[0])
     told = {(r.equal, r.growth): read_plan(r.plan)[-1] for r in rows.itertuples()}
     assert told == {(equal, name): a for equal, name, a in dimensions.settings(Grid("scenes", profile, 1))}
-    rows = read_table(ROOT / "results" / "sharing.csv")
+    rows = table("sharing.csv")
     make = {"flops": sharing.at_equal_flops, "parameters": sharing.at_equal_parameters}
     assert all(read_plan(r.plan)[-1] == make[r.equal](r.shared_depth) for r in rows.itertuples())

@@ -94,8 +94,8 @@ RIVALS = {  # the row's name: how the comparison is called, and what it holds eq
 
 
 def rivals_table(folder: Path) -> str:
-    """Growing against its rivals of study 1 in zero-shot accuracy, a column for every setting with enough seeds of all
-    sizes."""
+    """Growing against its rivals of study 1 in zero-shot accuracy, a column for every setting in which these were
+    measured on enough seeds (those from scratch come last)."""
     # C7 compares the same rivals in R@1; C5 has what the last FLOPs alone bring.
     found = [one for one in judged(folder) if one[0].claim in ("C5", "C6") and one[2] != TOO_FEW]
 
@@ -106,9 +106,7 @@ def rivals_table(folder: Path) -> str:
         ]  # fmt: skip
         return " ".join(told) or "-"
 
-    best, large, *_ = (what for what, _ in RIVALS.values())
-    places = [f.data for f, *_ in found if f.what.startswith(best)]
-    places = [where for where in dict.fromkeys(places) if cell(where, large, "FLOPs") != "-"]
+    places = list(dict.fromkeys(f.data for f, *_ in found if f.equal == "all FLOPs"))
     lines = [[name, *(cell(where, *rival) for where in places)] for name, rival in RIVALS.items()]
     return markdown_table(" | ".join(["GrowCLIP minus", *places]), lines)
 
