@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -64,7 +65,7 @@ def run_evaluate(args: argparse.Namespace) -> None:
 def tests_for(model, args: argparse.Namespace):
     """The test data for a checkpoint. Where nothing else is asked for, with the profile of the run that it comes from,
     and with its seed, if that was on these data: with another one, pictures that it was trained on may be drawn."""
-    from growclip_lite.data.load import BUILT_IN, load_tests
+    from growclip_lite.data.load import DRAWN, load_tests
     from growclip_lite.report import data_digest
 
     about = model.about
@@ -76,11 +77,12 @@ def tests_for(model, args: argparse.Namespace):
             f"The checkpoint takes {model.config.image_size}-pixel pictures, but the profile makes "
             f"{stream.image_size}-pixel ones; give the profile that it was trained with."
         )
-    own = stream.name not in BUILT_IN and stream.name == about.get("data")
+    own = stream.name not in DRAWN and stream.name == about.get("data")
     if own and about.get("data_digest") not in (None, data_digest(stream)):
         print(
-            f"growclip: {args.data} has changed since the checkpoint was trained, or another seed or profile splits it "
-            "otherwise: unless a column split names them, some test pictures may have been trained on.",
+            f"growclip: {args.data} is not as the checkpoint was trained on it (it has changed, or another seed, "
+            "profile or font splits it otherwise): unless a column split names them, some test pictures may have been "
+            "trained on.",
             file=sys.stderr,
         )
     return stream
@@ -305,6 +307,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         args = parser().parse_args(arguments)
         args.run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads our output has had enough, as `head` has; the exit must not write either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except InputError as error:
         print(f"growclip: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

@@ -142,8 +142,8 @@ def forgetting(history: Sequence[Sequence[float]]) -> list[float]:
     """For all concepts known before the last step: best mean accuracy so far minus the present one.
 
     `history[t]` are the `known_concepts` after step t + 1: a row has an entry more than the one before,
-    or as many where its step had no tasks. Positive numbers mean that something was lost (Chaudhry et
-    al. 2018).
+    or as many where its step had no tasks. After Chaudhry et al. (2018), but that the present counts
+    among the best, too: never negative, and 0 where accuracy rose.
     """
     if len(history) < 2:
         return []

@@ -129,7 +129,8 @@ def search_config(run: Run, step: int) -> SearchConfig:
 
 
 def held_out_batches(run: Run, step: int, tokenizer: Tokenizer) -> list[Batch]:
-    """Held-out pairs of all steps up to `step`, in the batches that the search scores on."""
+    """Held-out pairs of all steps up to `step`, in the batches that the search scores on. (Losses of study 6 after
+    training are on these very pairs, which favours what the search chose; accuracies are on test data.)"""
     rng = np.random.default_rng([run.seed_of(step), 3])
     return scoring_batches(run.held_out(step, tokenizer), search_config(run, step), rng)
 

@@ -48,15 +48,22 @@ class GrowthSpace:
 
     @property
     def largest(self) -> Architecture:
-        """The smallest architecture that contains all that the reach allows: the supernet."""
-        return Architecture(*(size + self.reach for size in self.base.sizes))
+        """The smallest architecture that contains all that the reach allows: the supernet.
+
+        Without shared blocks a projection is as wide as its encoder. So where there are none yet, those
+        of the supernet are as wide as either encoder may become, whatever the reach.
+        """
+        sizes = [size + self.reach for size in self.base.sizes]
+        if not self.base.shared_depth:
+            sizes[5] = max(sizes[1], sizes[3], sizes[5])
+        return Architecture(*sizes)
 
     def without_budget(self) -> GrowthSpace:
         """All sizes between base and supernet, whatever they cost."""
         return replace(self, floor=0.0, budget=math.inf)
 
     def __contains__(self, architecture: Architecture) -> bool:
-        if not (architecture.contains(self.base) and self.largest.contains(architecture)):
+        if not all(0 <= more <= self.reach for more in np.subtract(architecture.sizes, self.base.sizes)):
             return False
         # Without shared blocks their width means nothing: one of the equal architectures is enough.
         if not architecture.shared_depth and architecture.shared_width != self.base.shared_width:

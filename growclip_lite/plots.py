@@ -97,7 +97,7 @@ def plot_growth(report: dict, path: Path) -> None:
     layout = {"sharex": True, "height_ratios": (1.15, 1), "gridspec_kw": {"hspace": 0.08}}
     figure, (top, bottom) = subplots(2, 1, (9, 7.6), **layout)
     draw_growth(top, bottom, report)
-    top.set_title(f"GrowCLIP on {report['data']}: the architecture grows with the data")
+    top.set_title(f"GrowCLIP on {report['data']}: the architecture grows with the data", parse_math=False)
     bottom.grid(axis="y", color="#e6e6e6")
     bottom.set_axisbelow(True)
     for axes in (top, bottom):

@@ -14,6 +14,7 @@ import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import numpy as np
@@ -25,19 +26,22 @@ from safetensors.torch import load_file, save_file
 from tiny import COLOURS, THINGS, files_of, tiny_pairs, tiny_profile
 
 from growclip_lite import GrowCLIP, evaluate, load_stream, profiles
+from growclip_lite import __main__ as command_line
 from growclip_lite.__main__ import main, parser, profile_of
 from growclip_lite.card import DATA
 from growclip_lite.checkpoint import SCHEMA
 from growclip_lite.data import disk, emoji, load
 from growclip_lite.data.disk import PictureFile
 from growclip_lite.data.load import BUILT_IN
+from growclip_lite.data.stream import Pairs
 from growclip_lite.evaluate import embed_images, embed_texts
 from growclip_lite.grow import describe
 from growclip_lite.profiles import get_profile
+from growclip_lite.report import data_digest
 from growclip_lite.studies import jobs, momentum
 from growclip_lite.studies.jobs import Grid
 from growclip_lite.studies.run import expected_seconds, job_count
-from growclip_lite.table import RESULTS, read_table
+from growclip_lite.table import RESULTS, read_table, write_table
 from growclip_lite.tokenizer import Tokenizer
 
 grow_module = sys.modules["growclip_lite.grow"]  # the package gives this name to the function
@@ -772,6 +776,32 @@ def test_tests_are_those_of_the_checkpoints_own_run(folder: Path, tmp_path: Path
     assert main([*command, "--seed", "0", "--profile", "smoke"]) == 0
     assert asked == [(str(folder), "smoke", 5), (str(folder), "smoke", 0)]
     assert "some test pictures may have been trained on" in capsys.readouterr().err
+
+
+def test_emoji_of_another_font_may_have_been_trained_on(monkeypatch, capsys):
+    """Which emoji are test data depends on those that the font can draw."""
+    pairs = tiny_pairs(8, THINGS, 0)[0]
+
+    def evaluated(trained: Pairs, found: Pairs) -> str:
+        stream = SimpleNamespace(name="emoji", train=[trained], image_size=32)
+        about = {"data": "emoji", "data_digest": data_digest(stream), "profile": "smoke"}
+        model = SimpleNamespace(about=about, config=SimpleNamespace(image_size=32))
+        monkeypatch.setattr(load, "load_tests", lambda *source: SimpleNamespace(**vars(stream) | {"train": [found]}))
+        command_line.tests_for(model, SimpleNamespace(data="emoji", profile=None, seed=None))
+        return capsys.readouterr().err
+
+    assert evaluated(pairs, pairs) == ""
+    fewer = Pairs(pairs.images[1:], pairs.captions[1:])
+    assert "profile or font splits it otherwise" in evaluated(pairs, fewer)
+
+
+def test_a_reader_may_stop_reading(tmp_path: Path):
+    """As `head` does."""
+    write_table(tmp_path / "tried.csv", read_table(Path(__file__).parents[1] / "results" / "tried.csv"))
+    command = [sys.executable, "-m", "growclip_lite", "claims", "--results", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b"" and process.wait() == 0
 
 
 def test_a_terminal_without_the_characters_is_written_to(checkpoint: Path, tmp_path: Path):

@@ -37,6 +37,7 @@ from growclip_lite.studies.claim_tables import (
     counted,
     full_table,
     short_table,
+    way_table,
 )  # fmt: skip
 from growclip_lite.studies.jobs import Grid
 from growclip_lite.studies.measures import row_of, validation, write_plan
@@ -313,7 +314,7 @@ def test_a_process_waits_for_another_that_fills_the_same_table(tmp_path, monkeyp
     monkeypatch.setattr(jobs, "print", lambda *words, **options: waiting.set(), raising=False)
     monkeypatch.setattr(jobs, "perform", lambda *some: ran.append(some) or [])
     second = threading.Thread(target=jobs.run_jobs, args=(path, [job], 1, "second"))
-    with jobs.filled_by_one(path):
+    with jobs.used_by_one(path):
         second.start()
         assert waiting.wait(60)
         write_table(path, pd.DataFrame([job.key]))
@@ -574,6 +575,26 @@ def test_a_row_tells_what_its_scores_say():
     assert row["forgetting"] == pytest.approx((0.1 + 0.4) / 2)
     assert row["steps_known"] == "0.8 0.75 0.433333" and row["steps_i2t_r1"] == "0.1 0.2 0.3"
     assert (row["train_flops"], row["steps_flops"], row["validation_mean"]) == (6, "1 2 3", 0.7)
+    without = row_of(model, (model.architecture,), [scores([], 0.1)], [1])  # the source has no tasks for its steps
+    assert all(np.isnan(without[name]) for name in ("plasticity", "forgetting", "steps_known"))
+
+
+def test_a_study_without_tasks_for_its_growth_steps_has_a_figure_and_tables(tmp_path, recwarn):
+    for name in ("growth", "continual"):
+        rows = read_table(Path(__file__).parents[1] / "results" / f"{name}.csv")
+        rows[["plasticity", "forgetting", "steps_known"]] = np.nan
+        write_table(tmp_path / f"{name}.csv", rows)
+    running.STUDIES["continual"].figure(read_table(tmp_path / "continual.csv"), tmp_path / "continual.png")
+    assert (tmp_path / "continual.png").is_file() and not recwarn.list
+    assert (
+        " | not measured | not measured | " in continual_table(tmp_path) and len(way_table(tmp_path).split("\n")) == 2
+    )
+    assert "known concepts" not in full_table(tmp_path)
+
+
+def test_growers_without_the_grown_runs_of_study_1_have_their_own(tmp_path):
+    rows = read_table(Path(__file__).parents[1] / "results" / "growers.csv").query("profile == 'online'")
+    assert growers.grown_beside(tmp_path, rows)["seed"].tolist() == [5, 6, 7, 8, 9]
 
 
 def test_settings_are_chosen_without_test_data():

@@ -40,11 +40,11 @@ def stages(given: Tensor, seen: list, embedding: Tensor) -> list[tuple[str, tupl
 
 
 def draw_shapes(passes: dict[str, list[tuple[str, tuple[int, ...]]]]) -> Figure:
-    """What flows through the model, to scale: one row per pass, one rectangle per stage.
+    """What flows through the model: one row per pass, one rectangle per stage. Widths and heights have a scale each.
 
     passes[name] lists (stage, shape), shape being (tokens, channels), or (3, S, S) for pixels.
     """
-    figure, rows = subplots(len(passes), 1, figsize=(11, 6.2))
+    figure, rows = subplots(len(passes), 1, figsize=(11, 6.2), sharex=True, sharey=True)
     for axes, (name, stages) in zip(rows, passes.items(), strict=True):
         x = 0.0
         for stage, shape in stages:
@@ -54,8 +54,8 @@ def draw_shapes(passes: dict[str, list[tuple[str, tuple[int, ...]]]]) -> Figure:
             axes.text(x + width / 2, height / 2 + 2, " x ".join(map(str, shape)), ha="center", va="bottom", fontsize=9)
             axes.text(x + width / 2, -height / 2 - 2, stage, ha="center", va="top", fontsize=9, color="#333333")
             x += width + 46
-        axes.set(xlim=(-20, x), ylim=(-30, 26), yticks=[], xticks=[], title=f"{name} pass")
-        axes.set(xlabel="channels (pixels: columns), to scale", ylabel="tokens (rows), to scale")
+        axes.set(xlim=(-20, max(x, axes.get_xlim()[1])), ylim=(-30, 26), yticks=[], xticks=[], title=f"{name} pass")
+        axes.set(xlabel="channels (pixels: columns)", ylabel="tokens (pixels: rows)")
         axes.grid(False)
     return figure
 

@@ -179,6 +179,20 @@ def after_first_step(rows: pd.DataFrame, setting: dict) -> dict[str, float]:
     return {name: float(steps_of(mine, column)[:, 0].mean()) for name, mine in fixed.items() if len(mine)}
 
 
+def saved(rows: pd.DataFrame, setting: dict) -> tuple[np.ndarray, float, float] | None:
+    """What a large fixed model would spend with growing's iterations: the growth steps' shares of it (T,), the share
+    that growing does not spend, without its searches, and what these cost; None where no large one was trained."""
+    part = equal_flops(rows, setting)
+    large = part[part["method"] == "fixed large"].set_index("seed")
+    if large.empty:
+        return None
+    grown = part[part["method"] == "growclip"].set_index("seed").loc[large.index]
+    price = steps_of(large, "steps_flops") / steps_of(large, "steps_iterations")
+    spent = price * steps_of(grown, "steps_iterations")
+    cheaper = 1 - (grown["train_flops"] - grown["search_flops"]) / spent.sum(1)
+    return spent.sum(0) / spent.sum(), cheaper.mean(), (grown["search_flops"] / spent.sum(1)).mean()
+
+
 def draw_streams(rows: pd.DataFrame, settings: list[dict]) -> Figure:
     """Accuracy on the concepts known by then over the FLOPs spent, growth step by growth step, a panel per setting."""
     columns = min(len(settings), 3)
@@ -280,5 +294,8 @@ def check_crossing_point(answer: Callable) -> None:
         require(not math.isclose(got, straight, rel_tol=1e-3) or math.isclose(straight, expected, rel_tol=2e-3),
                 "interpolate over the logarithm of the budget: every budget is twice the one before.")  # fmt: skip
         require(math.isclose(got, expected, rel_tol=1e-3), f"the difference is not zero at {got:.3g}.")
-    nowhere = float(answer([1.0, 2.0, 4.0], [0.5, 0.6, 0.7], [0.4, 0.5, 0.6]))
-    require(math.isnan(nowhere), "where the larger size never gets ahead, return nan.")
+    for large in ([0.4, 0.5, 0.6], [0.6, 0.7, 0.6]):  # never ahead; ahead, then behind
+        nowhere = float(answer([1.0, 2.0, 4.0], [0.5, 0.6, 0.7], large))
+        require(math.isnan(nowhere), "where the larger size never passes the small one, return nan.")
+    twice = float(answer([1.0, 2.0, 4.0], [0.5, 0.6, 0.7], [0.6, 0.5, 0.8]))
+    require(2 < twice < 4, "only from behind to ahead is passing; from ahead to behind is not.")

@@ -29,6 +29,7 @@ from growclip_lite.studies.sharing import SHARED, at_equal_flops, at_equal_param
 STEPS = (1, 2, 3, 4)  # growth steps of the run whose checkpoints are shipped
 EQUAL = {"flops": (at_equal_flops, "equal FLOPs", PALETTE[0]),
          "parameters": (at_equal_parameters, "equal parameters", PALETTE[1])}  # fmt: skip
+SCORES = {"i2t_r1": "image-to-text R@1", "zero_shot_mean": "mean zero-shot accuracy"}
 
 
 # ---- what sharing costs, and what it brings ----
@@ -54,20 +55,17 @@ def with_none(rows: pd.DataFrame, equal: str) -> pd.DataFrame:
     return rows[(rows["equal"] == equal) | (rows["shared_depth"] == 0)]
 
 
-def draw_sharing(rows: pd.DataFrame) -> Figure:
-    """Retrieval, zero-shot accuracy and modality gap over the shared depth: means, 95 % intervals, seeds as dots."""
-    columns = {
-        "i2t_r1": "image-to-text R@1", "zero_shot_mean": "mean zero-shot accuracy", "modality_gap": "modality gap",
-    }  # fmt: skip
-    figure, panels = subplots(1, 3, figsize=(13, 4))
-    for axes, (column, label) in zip(panels, columns.items(), strict=True):
+def draw_sharing(rows: pd.DataFrame, columns: dict[str, str]) -> Figure:
+    """Columns of the study, with their labels, over the shared depth: means, 95 % intervals, seeds as dots."""
+    figure, panels = subplots(1, len(columns), figsize=(2 + 4 * len(columns), 4), squeeze=False)
+    for axes, (column, label) in zip(panels[0], columns.items(), strict=True):
         for offset, (equal, (_, name, colour)) in zip((-0.06, 0.06), EQUAL.items(), strict=True):
             part = with_none(rows, equal)
             part = part.assign(beside=part["shared_depth"] + offset)  # so that bars do not hide each other
             line(axes, part, "beside", column, color=colour, label=name)
             axes.plot(part["beside"], part[column], ".", color=colour, ms=7, alpha=0.45)
         axes.set(xlabel="shared depth (blocks)", ylabel=label, xticks=list(SHARED))
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
     return figure
 
 
@@ -117,7 +115,7 @@ def draw_pairs(images: Tensor, texts: Tensor, title: str) -> Figure:
             axes.plot(*part.mean(0), "X", ms=15, color="#222222", mec=COLOURS[name], mew=2.5, zorder=3)
     panels[0].set(xlabel="first principal component", ylabel="second principal component", title=title)
     panels[1].set(ylabel="from the mean text to the mean image", title="the same, seen from the side")
-    panels[1].set(xlabel="direction of largest spread at right angles to it")
+    panels[1].set(xlabel="direction of largest spread, at right angles to the vertical one", aspect="equal")
     panels[1].legend(loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
@@ -136,12 +134,11 @@ def cosines(one: Sequence[Tensor], other: Sequence[Tensor]) -> list[float]:
 
 def agreement(step: int, batches: int, size: int) -> dict[str, Tensor]:
     """Cosines (batches, shared matrices) of gradients of shared weights: those that images and texts of a batch
-    send, and as a control those that images of one batch and of the next send."""
+    send, and as a control those that images of one batch and of the next send. Near twins share a batch."""
     model, pairs = checkpoint(step), test_pairs(batches * size)
     shared, sides = list(model.shared.blocks.parameters()), []
     for first in range(batches):
-        # A stride apart, so that near twins, which stand side by side, mostly come into different batches.
-        group = slice(first, None, batches)
+        group = slice(first * size, (first + 1) * size)
         images, texts, scale = model(as_images(pairs.images[group]), model.tokenize(pairs.captions[group]))
         ways = ((images, texts.detach()), (images.detach(), texts))
         losses = [contrastive_loss(*way, scale.detach()) for way in ways]

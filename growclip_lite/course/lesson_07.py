@@ -81,11 +81,21 @@ def name_members(axes: Axes, lattice: Lattice) -> None:
     axes.text(1.02, 0.98, "\n".join(["members", *lines]), transform=axes.transAxes, va="top", fontsize=9, color=LIT)
 
 
-def number_cells(axes: Axes, values: np.ndarray) -> None:
-    """Writes every whole number of an image in `viridis_r` into its cell."""
-    for (row, column), value in np.ndenumerate(values):
-        colour = "white" if value > values.max() / 2 else "black"
-        axes.text(column, row, f"{value}", ha="center", va="center", fontsize=9, color=colour)
+def draw_sampling(shares: np.ndarray, spread: float, distances: np.ndarray) -> Figure:
+    """Left: each member's share (M,) of the draws, bars: twice `spread`. Right: the `distances` (M, M) in units."""
+    figure, (left, right) = subplots(1, 2, figsize=(10, 3.8))
+    left.errorbar(range(len(shares)), shares, 2 * spread, fmt="o", capsize=3)
+    left.axhline(1 / len(shares), color=PALE, ls=":", label="chance")
+    left.set(xlabel="member, by its number above", ylabel="share of draws", title="sampling", ylim=(0, None))
+    left.legend()
+    picture = right.imshow(distances, cmap="viridis_r")
+    right.grid(False)
+    right.set(xlabel="member, by its number above", ylabel="member", title="distance in units")
+    for (row, column), value in np.ndenumerate(distances):
+        colour = "white" if value > distances.max() / 2 else "black"
+        right.text(column, row, f"{value}", ha="center", va="center", fontsize=9, color=colour)
+    figure.colorbar(picture, ax=right, label="units (a mutation: up to 2)", ticks=range(int(distances.max()) + 1))
+    return figure
 
 
 def draw_lattice(base: Architecture, config: ModelConfig, data_ratio: float, power: float, grows: str) -> Figure:

@@ -126,7 +126,7 @@ def draw_continual(rows: pd.DataFrame) -> Figure:
 
 
 def draw_history(history: list[list[float]]) -> Figure:
-    """Accuracy on every step's concepts (columns) after every step (rows, of 1, 2, ... entries)."""
+    """Accuracy on every step's test (columns) after every step (rows, of 1, 2, ... entries)."""
     steps = len(history)
     figure, axes = subplots(figsize=(5.6, 3.8))
     table = np.full((steps, steps), np.nan)
@@ -139,7 +139,7 @@ def draw_history(history: list[list[float]]) -> Figure:
     names = range(1, steps + 1)
     axes.set_xticks(range(steps), names)
     axes.set_yticks(range(steps), names)
-    axes.set(xlabel="concepts of growth step", ylabel="after growth step")
+    axes.set(xlabel="test of growth step", ylabel="after growth step")
     figure.colorbar(picture, ax=axes, label="mean zero-shot accuracy")
     return figure
 
@@ -186,7 +186,8 @@ def check_paired_interval(answer) -> None:
 @exercise
 def check_judge(answer) -> None:
     cases = ((0.5, 2, 0.01, 5), (0.5, 2, 0.2, 10), (-3, -1, 0.001, 10), (-3, -1, 0.3, 5), (-1, 1, 0.9, 10),
-             (0.5, 2, 0.001, 4), (-3, -1, 0.001, 2), (0.0, 2, 0.01, 8))  # fmt: skip
+             (0.5, 2, 0.001, 4), (-3, -1, 0.001, 2), (0.0, 2, 0.01, 8), (-3, 0.5, 0.01, 8), (0.5, 2, 0.06, 8),
+             (-3, -1, 0.06, 8))  # fmt: skip
     for low, high, p, seeds in cases:
         expected = verdict(Difference((low + high) / 2, low, high, p, seeds), p)
         got = answer(low, high, p, seeds)

@@ -106,14 +106,14 @@ def rivals_table(folder: Path) -> str:
         ]  # fmt: skip
         return " ".join(told) or "-"
 
-    places = list(dict.fromkeys(f.data for f, *_ in found if f.equal == "all FLOPs"))
+    places = {f.data: f"{f.data} ({f.found.seeds} seeds)" for f, *_ in found if f.equal == "all FLOPs"}
     lines = [[name, *(cell(where, *rival) for where in places)] for name, rival in RIVALS.items()]
-    return markdown_table(" | ".join(["GrowCLIP minus", *places]), lines)
+    return markdown_table(" | ".join(["GrowCLIP minus", *places.values()]), lines)
 
 
 def mean_and_deviation(values: pd.Series) -> str:
     """Over seeds; "not measured" where there are none."""
-    if values.empty:
+    if (values := values.dropna()).empty:
         return "not measured"
     return f"{values.mean():.3f} ± {values.std():.3f}" if len(values) > 1 else f"{values.mean():.3f}"
 
@@ -185,20 +185,20 @@ def tried_table(folder: Path) -> str:
     """What was tried before the studies, on validation data and seeds of its own: a line per setting and plan (which
     of a search is what it has found)."""
     lines = []
-    setting = ["kind", "plan", "share_power", "budget_power", "batch_size", "learning_rate"]
+    setting = ["kind", "plan", "share_power", "budget_power", "least_spent", "batch_size", "learning_rate"]
     every = read(folder, "tried")
     groups = every.groupby(setting, sort=False, dropna=False) if len(every) else []
-    for (kind, plan, power, budget, batch, rate), part in groups:
+    for (kind, plan, power, budget, least, batch, rate), part in groups:
         steps = plan.split()
         shown = steps[0] if len(set(steps)) == 1 else " → ".join(steps)
         scores = [f"{part[column].mean():.3f}" for column in ("validation_mean", "validation_i2t_r1")]
         lines.append(
-            [kind, shown, f"{power:g}", "-" if np.isnan(budget) else f"{budget:g}", batch, f"{rate:g}",
-             f"{part['tflops'].mean():.1f}", len(part), *scores]
+            [kind, shown, *("-" if np.isnan(value) else f"{value:g}" for value in (power, budget, least)), batch,
+             f"{rate:g}", f"{part['tflops'].mean():.1f}", len(part), *scores]
         )  # fmt: skip
     head = (
-        "architectures | plan (depth and width of image, text, shared) | share power | budget power | batch "
-        "| learning rate | TFLOPs | seeds | validation zero-shot | validation R@1"
+        "architectures | plan (depth and width of image, text, shared) | share power | budget power "
+        "| least spent | batch | learning rate | TFLOPs | seeds | validation zero-shot | validation R@1"
     )
     return markdown_table(head, lines)
 

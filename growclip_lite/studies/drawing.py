@@ -26,8 +26,9 @@ def write(figure: Figure, path: Path) -> None:
 
 
 def centre(values: Iterable[float]) -> tuple[float, float, float]:
-    """Mean and the two lengths of its error bar; so few seeds that nothing is tested have none."""
-    found = difference(list(values))
+    """Mean and the two lengths of its error bar; so few seeds that nothing is tested have none. Without what was
+    not measured (NaN)."""
+    found = difference([value for value in values if not np.isnan(value)])
     if found.seeds < FEWEST_SEEDS:
         return found.mean, 0.0, 0.0
     return found.mean, found.mean - found.low, found.high - found.mean

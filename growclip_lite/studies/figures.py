@@ -53,7 +53,8 @@ def draw_growth(left, right, rows: pd.DataFrame, column: str, equal: str = "flop
 
 def title_setting(axes, rows: pd.DataFrame, more: str = "") -> None:
     """Over a row of panels: what was measured where, and on how many seeds."""
-    axes.set_title(f"{place(measured_at(rows))}{more}; seeds: {rows['seed'].nunique()}", loc="left", fontsize=11)
+    about = f"{place(measured_at(rows))}{more}; seeds: {rows['seed'].nunique()}"
+    axes.set_title(about, loc="left", fontsize=11, parse_math=False)
 
 
 def growth_figure(rows: pd.DataFrame, path: Path) -> None:
@@ -289,7 +290,7 @@ def continual_figure(rows: pd.DataFrame, path: Path) -> None:
     right.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
     seeds = rows.groupby("method")["seed"].nunique()
     about = f"{rows['data'].iloc[0]}, {'up to ' if seeds.nunique() > 1 else ''}{seeds.max()} seeds"
-    figure.suptitle(f"New pairs only (but replay, and ZSCL's reference), {about}", y=0.98)
+    figure.suptitle(f"New pairs only (but replay, and ZSCL's reference), {about}", y=0.98, parse_math=False)
     write(figure, path)
 
 

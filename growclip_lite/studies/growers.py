@@ -39,6 +39,8 @@ def grown_beside(folder: Path, rows: pd.DataFrame) -> pd.DataFrame:
     """
     again = rows[rows["method"] == "growclip"]
     grown = rows_of(folder / "growth.csv", measured_at(rows) | {"method": "growclip"})
+    if grown.empty:
+        return again
     return pd.concat([grown[~grown["seed"].isin(again["seed"])], again])
 
 

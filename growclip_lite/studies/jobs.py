@@ -102,22 +102,23 @@ def perform(job: Job, *twins: Job) -> list[dict]:
         about = provenance(fast_dtype(default_device()))
         folder = Path("runs/study") / about["commit"] / "-".join(str(value) for value in job.key.values())
         begin = time.monotonic()
-        row = job.work(Run(stream, job.profile, job.seed, folder), *job.arguments)
-        shutil.rmtree(folder, ignore_errors=True)  # what a resumed job would have gone on from
+        with used_by_one(folder):  # another study may fill another table with the same row
+            row = job.work(Run(stream, job.profile, job.seed, folder), *job.arguments)
+            shutil.rmtree(folder, ignore_errors=True)  # what a resumed job would have gone on from
         seconds = [time.monotonic() - begin] + [0.0] * len(twins)
         return [one.key | row | {"seconds": s} | about for one, s in zip((job, *twins), seconds, strict=True)]
 
 
 @contextmanager
-def filled_by_one(path: Path):
-    """Only one process at a time fills a table; another one waits until that has ended."""
+def used_by_one(path: Path):
+    """Only one process at a time fills a table, or works in a folder; another one waits until that has ended."""
     folder = cache_folder() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16])
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        print(f"Another process is filling {path}; waiting for its end.", flush=True)
+        print(f"Another process is at work on {path}; waiting for its end.", flush=True)
         lock.acquire()
     try:
         yield
@@ -128,7 +129,7 @@ def filled_by_one(path: Path):
 def run_jobs(path: Path, jobs: Sequence[Job], workers: int, title: str) -> None:
     """Runs the jobs whose rows are not in `path` yet, and adds every row as its job ends. Twins, jobs that do the same
     under several names, are run once."""
-    with filled_by_one(path):
+    with used_by_one(path):
         run_missing(path, jobs, workers, title)
 
 

@@ -59,9 +59,10 @@ def row_of(model: GrowCLIP, plan: Plan, scores: Sequence[dict], flops: Sequence[
     if scores[-1]["zero_shot"]:
         row["steps_mean"] = listed(s["zero_shot_mean"] for s in scores)
     known = [s["known_concepts"] for s in scores]
-    if known[-1]:
-        new = [after[-1] for before, after in pairwise([[], *known]) if len(after) > len(before)]
-        row |= {"plasticity": float(np.mean(new)), "steps_known": listed(np.mean(k) if k else np.nan for k in known)}
-    if lost := forgetting(known):
-        row["forgetting"] = float(np.mean(lost))
-    return row
+    new = [after[-1] for before, after in pairwise([[], *known]) if len(after) > len(before)]
+    lost = forgetting(known)
+    return row | {  # empty where the source has no tasks for its growth steps
+        "plasticity": float(np.mean(new)) if new else np.nan,
+        "steps_known": listed(np.mean(k) if k else np.nan for k in known) if new else np.nan,
+        "forgetting": float(np.mean(lost)) if lost else np.nan,
+    }

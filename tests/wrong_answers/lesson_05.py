@@ -11,6 +11,14 @@ def linear_crossing(budgets, small, large):
     return float("nan")
 
 
+def crossing_either_way(budgets, small, large):
+    gap = np.array(large) - np.array(small)
+    for i in range(len(gap) - 1):
+        if gap[i] * gap[i + 1] < 0:
+            return budgets[i] * (budgets[i + 1] / budgets[i]) ** (gap[i] / (gap[i] - gap[i + 1]))
+    return float("nan")
+
+
 WRONG = {
     "check_best_size": [
         lambda table, budget: max(table, key=lambda size: max(table[size].values())),  # best at any budget
@@ -25,6 +33,7 @@ WRONG = {
     ],
     "check_crossing_point": [
         linear_crossing,  # over the budget instead of its logarithm
+        crossing_either_way,  # passing is from behind to ahead
         lambda budgets, small, large: budgets[int(np.argmin(np.abs(np.array(large) - np.array(small))))],
         lambda budgets, small, large: budgets[int(np.argmax(np.array(large) > np.array(small)))],
     ],

@@ -36,6 +36,18 @@ def _judge_without_seeds(low, high, p, seeds):
     return "undecided"
 
 
+def _ignores_the_upper_end(low, high, p, seeds):
+    if seeds < 5 or p >= 0.05:
+        return "too few seeds" if seeds < 5 else "undecided"
+    return "supported" if low > 0 else "contradicted" if low < 0 else "undecided"
+
+
+def _judge_with_a_lax_p(low, high, p, seeds):
+    if seeds < 5 or p >= 0.15:
+        return "too few seeds" if seeds < 5 else "undecided"
+    return "supported" if low > 0 else "contradicted" if high < 0 else "undecided"
+
+
 def _not_supported_is_contradicted(low, high, p, seeds):
     if seeds < 5:
         return "too few seeds"
@@ -44,7 +56,13 @@ def _not_supported_is_contradicted(low, high, p, seeds):
 
 WRONG = {
     "check_paired_interval": [_unpaired, _turned, _range, _ninety],
-    "check_judge": [_judge_without_p, _judge_without_seeds, _not_supported_is_contradicted],
+    "check_judge": [
+        _judge_without_p,
+        _judge_without_seeds,
+        _not_supported_is_contradicted,
+        _ignores_the_upper_end,
+        _judge_with_a_lax_p,
+    ],
     "check_forgotten": [
         lambda history: [history[s][s] - history[-1][s] for s in range(len(history) - 1)],
         lambda history: [history[-2][s] - history[-1][s] for s in range(len(history) - 1)],
