@@ -240,13 +240,13 @@ assert met == 0
 # %% [markdown]
 # ## A tokenizer that grows
 #
-# A model reads numbers, not words. The **tokenizer** is trained on the first step's captions:
-# frequent words get one token each, all others are spelt in pieces. In later steps, every new word
-# that occurs at least three times gets a token of its own, with an id *after* all others: old ids keep
-# their meaning. By hand, for the second step:
+# A model reads numbers, not words. The **tokenizer** is trained on the first step's captions: frequent words get one
+# token each, all others are spelt in pieces. Then, in every step, the first one included, each word that occurs at
+# least three times and is still spelt gets a token of its own, with an id *after* all others: old ids keep their
+# meaning. By hand, for the second step:
 
 # %%
-Tokenizer.grow(tokenizer, first.captions)  # the first step's own frequent words
+tokenizer.grow(first.captions)  # the first step's own frequent words
 second = stream.train[1].captions
 counts = Counter(word for caption in second for word in caption.split())
 common = [word for word, count in counts.items() if count >= COMMON]
@@ -264,8 +264,8 @@ print(f"{added} words got a token; the vocabulary has {tokenizer.vocab_size} now
 # %% [markdown]
 # ### Predict
 #
-# A caption of the *last* step takes, with the tokenizer of the first step instead of the last,
-# **a** about as many tokens, **b** a quarter more or up to three times as many, **c** even more.
+# A caption of the *last* step takes, with the tokenizer of the first step instead of the last, **a** less than 1.25
+# times as many tokens, **b** 1.25 to 3 times as many, **c** more than 3 times.
 
 # %%
 guess = None

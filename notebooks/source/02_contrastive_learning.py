@@ -127,9 +127,9 @@ print("loop, matrices and package agree")
 # %% [markdown]
 # ## Both directions at three temperatures
 #
-# Six pairs, each caption near its picture but with noise. The upper row normalises over texts, the
-# lower over images. Warm (left), everything is about as probable as chance, 1/6. Cold (right), every
-# row and every column has made up its mind, whether it is right or not.
+# Six pairs, each caption near its picture but with noise. The upper row normalises over texts, the lower over images.
+# Warm (left), nothing is far from chance, 1/6. Cold (right), nearly every row and column has made up its mind, whether
+# it is right or not.
 
 # %%
 noise = 1.5 * lesson_02.unit_vectors(6, 8, seed + 3)
@@ -211,15 +211,12 @@ def train_vectors(factor, steps=amount(profile, 60, 300)):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        found.append(
-            (
-                loss.item() / math.log(32),
-                ((a @ b.T).argmax(1) == torch.arange(32)).float().mean().item(),
-            )
-        )
+        right = (a @ b.T).argmax(1) == torch.arange(32)
+        found.append((loss.item() / math.log(32), right.float().mean().item()))
     return torch.tensor(found).T
 
 
+# %%
 curves = {factor: train_vectors(factor) for factor in (1.0, 10.0, 100.0)}
 for factor, (_, recall) in curves.items():
     print(f"factor {factor:<5g} {recall[-1]:.2f} of the pictures find their caption")
@@ -251,7 +248,9 @@ show(
 # **Takeaway:** matching alone pulls pairs together. With a factor of 1 the loss stays above 0.7 of that of guessing
 # even when every pair is found; exercise 3 shows that it could hardly be lower: it is the *scale* that is missing, not
 # the order. (At a factor of 100 it begins far above the upper edge. On the right the three curves nearly coincide;
-# after 40 steps nothing happens any more.) That is why CLIP learns the scale.
+# after 40 steps nothing happens any more.) So the factor changes not who is found here, but what the loss makes of it:
+# with a small one it cannot say that all is well, and keeps pushing all wrong captions nearly alike; with a large one
+# only the hardest count. No factor is right for a whole training, and CLIP learns it.
 
 # %% [markdown]
 # ## When two captions say the same

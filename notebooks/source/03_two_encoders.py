@@ -1,10 +1,10 @@
 # %% [markdown]
 # # 03 · How do pixels and words meet?
 #
-# **You will learn** how a picture and a sentence become vectors of the same length: stem, tokens,
-# positions, attention, blocks, and the encoder that both share. You build all of it by hand from a
-# model's own weights. **Read before:** 02. **Takes** 40 minutes to work through, {measured}. **Of the
-# paper:** the architecture, whose six dimensions GrowCLIP grows, and its exact cost.
+# **You will learn** how a picture and a sentence become vectors of the same length: stem, tokens, positions, attention,
+# blocks, and the encoder that both share. You build all of it by hand from a model's own weights. **Read before:** 02.
+# **Takes** 40 minutes to work through, {measured}. **Of the paper:** its architecture in our reading (the abstract
+# names several growth dimensions and a shared encoder, no more), and its exact cost.
 #
 # A picture is a grid of numbers, a sentence a list of them. The loss of 02 compares neither; it
 # wants two vectors. Two encoders make them.
@@ -54,8 +54,9 @@ for name, weight in weights.items():
 # %% [markdown]
 # ## Pixels become tokens
 #
-# The *stem* is three convolutions. A convolution is a dot product of a kernel with a small window
-# of the picture, the same at every place. One number of it, by hand:
+# The *stem* is three convolutions, with a GELU between them (a function that lets positive numbers through and presses
+# negative ones towards 0). A convolution is a dot product of a kernel with a small window of the picture, the same at
+# every place. One number of it, by hand:
 
 # %%
 pictures = torch.from_numpy(pairs.images[:4].copy()).float() / 255  # (B, 3, S, S)
@@ -209,8 +210,7 @@ predictions.reveal("order", "a" if moved else "b")
 #
 # Several heads do the same side by side, each on its own 32 channels; the matrix `out` mixes them. The block then lets
 # every token think alone, in a small network of two layers (*feed-forward part* or *MLP*): up to four times the width,
-# GELU (which lets positive numbers through and presses negative ones towards 0), and down. Both halves *add* to what
-# flows through.
+# GELU, and down. Both halves *add* to what flows through.
 
 
 # %%
@@ -230,9 +230,9 @@ assert torch.allclose(after, block(image_tokens), atol=1e-3)
 # %% [markdown]
 # ## The whole image encoder
 #
-# Behind the image encoder stands an *adapter*, a matrix that brings its width to the shared one. Then
-# come the shared blocks, whose weights also serve the text. The mean over all tokens is normalised,
-# projected to 64 numbers, and cut to length 1.
+# Behind the image encoder stands an *adapter*, a matrix that brings its width to the shared one. Then come the shared
+# blocks, whose weights also serve the text. The mean over all tokens is normalised, projected to 64 numbers, and scaled
+# to length 1.
 
 
 # %%
@@ -311,12 +311,12 @@ for name, stages in passes.items():
     print(f"{name:6}", " > ".join("x".join(map(str, shape)) for _, shape in stages))
 
 # %%
-alt = "Rectangles to scale: a picture becomes 16 tokens, a caption 24; both end as 64 numbers."
+alt = "Rectangles: a picture becomes 16 tokens, a caption 24; both end as 64 numbers."
 show(lesson_03.draw_shapes(passes), alt)
 
 # %% [markdown]
-# **Takeaway:** tokens keep their number; only adapters and projections change the width. The shared block
-# has the same weights in both passes, the adapter in front of it has not.
+# **Takeaway** (heights and widths have a scale each)**:** tokens keep their number; only adapters and projections
+# change the width. The shared block has the same weights in both passes, the adapter in front of it has not.
 
 # %% [markdown]
 # ## Where does a word look?
@@ -384,9 +384,10 @@ assert counter.get_total_flops() == by_hand
 print(f"{by_hand:,} FLOPs, {4 * N**2 * D / by_hand:.1%} of them in attention")
 
 # %% [markdown]
-# The package counts a whole model in the same way, from its architecture alone: the search (10) asks
-# for the cost of many models that are never built. Training counts the forward pass three times, as
-# the backward pass needs gradients of both inputs and weights.
+# The package counts a whole model in the same way, from its architecture alone: the search (10) asks for the cost of
+# many models that are never built. Training counts the forward pass three times, as the backward pass needs gradients
+# of both inputs and weights; only the first convolution needs none of its input, the pixels, and the batch's
+# similarities come on top.
 
 # %% tags=["nbval-check-output"]
 sizes = large.architecture, large.config

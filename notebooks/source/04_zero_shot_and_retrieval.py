@@ -197,8 +197,8 @@ for name, values in correct.items():
 # %% [markdown]
 # **Takeaway:** no task is impossible: a classifier trained with labels on such pictures nearly solves each (read from
 # `results/ceilings.csv`). What is missing is missing in the model, or in its prompts (see texture with equal words,
-# above). Mind what the interval covers: other *pictures*. Another training would differ by more reasons; only seeds
-# show that.
+# above). Mind what the interval covers: other *pictures*. Another training would differ for more reasons than that;
+# only seeds show it.
 
 # %% [markdown]
 # ## Where does it fail?
@@ -345,19 +345,20 @@ for size in sizes:
 # %%
 figure, axes = subplots(figsize=(8, 3.8))
 middle = np.array([values.mean() for values in by_size.values()])
-spread = np.array([values.std() for values in by_size.values()])
+spread = [values.std() if size < len(pairs) else np.nan for size, values in by_size.items()]
 axes.errorbar(
     sizes, middle, spread, fmt="o-", capsize=4, label="image to text, 20 galleries (± sd)"
 )
 axes.plot(sizes, 1 / np.array(sizes), color=grey, ls=":", label="chance")
 axes.set(xscale="log", xlabel="pairs in the gallery", ylabel="R@1", ylim=(0, 1.05))
 axes.legend(loc="center left")
-show(figure, "R@1 falls as the gallery grows; chance falls faster.")
+show(figure, "R@1 falls as the gallery grows, and so does chance.")
 print({size: f"{values.mean():.3f}" for size, values in by_size.items()})
 
 # %% [markdown]
-# **Takeaway:** an R@1 without the size and the difficulty of its gallery says nothing. Small random galleries hold
-# few twins and look easy.
+# **Takeaway:** an R@1 without the size and the difficulty of its gallery says nothing. Small random galleries hold few
+# twins and look easy. (All twenty galleries of the largest size are the whole set, so that no bar can be drawn; certain
+# it is not: see the interval above.)
 
 # %% [markdown]
 # ## Write a prompt yourself
@@ -412,7 +413,8 @@ lesson_04.check_ensemble_of_prompts(ensemble_of_prompts)
 # %% [markdown] tags=["exercise-text"]
 # ## Exercise 2 · Recall at k, with ties
 #
-# Without a loop over queries: `similarity` (Q, M) and `relevant` (Q, M, bool). Ties count against the model.
+# The share of queries that have a relevant item among the first `k`, without a loop over queries: `similarity` is (Q,
+# M), `relevant` (Q, M) bool. Ties count against the model.
 #
 # <details><summary>Hint</summary>
 #

@@ -131,8 +131,8 @@ for added in itertools.product(range(reach + 1), repeat=6):
     candidate = Architecture(*np.add(base.sizes, added).tolist())
     if floor <= forward_flops(candidate, config) <= budget:
         by_loop.append(candidate)
-for member in by_loop:
-    print(f"{member}: {forward_flops(member, config) / 1e6:.1f} MFLOPs")
+for number, member in enumerate(by_loop):
+    print(f"{number}: {member}: {forward_flops(member, config) / 1e6:.1f} MFLOPs")
 
 # %%
 predictions.reveal("members", "a" if len(by_loop) < 16 else "b" if len(by_loop) < 48 else "c")
@@ -233,8 +233,8 @@ for before, after in itertools.pairwise(report["steps"]):
 #
 # ### Predict
 #
-# If the data grew *tenfold* at once, with the same power, the space would have
-# **a** about 10, **b** some hundred, **c** more than a thousand members.
+# If the data grew *tenfold* at once, with the same power, the space would have **a** about ten, **b** a few hundred,
+# **c** more than a thousand members.
 
 # %%
 guess = None
@@ -291,31 +291,10 @@ for _ in range(100):
 print("members that one mutation can reach:", ((near > 0) & (near <= 2)).sum(1).tolist())
 
 # %%
-figure, (left, right) = subplots(1, 2, figsize=(10, 3.8))
-left.errorbar(range(len(space)), shares, 2 * spread, fmt="o", capsize=3)
-left.axhline(1 / len(space), color="#8a8a8a", ls=":", label="chance")
-left.set(
-    xlabel="member, in the order of the list above, from 0",
-    ylabel="share of draws",
-    title="sampling",
-    ylim=(0, None),
+show(
+    lesson_07.draw_sampling(shares, spread, near),
+    "Left: shares of draws near one ninth. Right: distances in units between all members.",
 )
-left.legend()
-picture = right.imshow(near, cmap="viridis_r")
-right.grid(False)
-right.set(
-    xlabel="member, in the order of the list above, from 0",
-    ylabel="member",
-    title="distance in units",
-)
-lesson_07.number_cells(right, near)
-figure.colorbar(
-    picture,
-    ax=right,
-    label="units (a mutation: up to 2)",
-    ticks=range(int(picture.get_array().max()) + 1),
-)
-show(figure, "Left: shares of draws near one ninth. Right: distances in units between all members.")
 
 # %% [markdown]
 # **Takeaway:** draws scatter around chance (bars: two standard errors, which one in twenty misses), and

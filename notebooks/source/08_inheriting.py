@@ -132,8 +132,9 @@ print("by hand and package agree")
 # %% [markdown]
 # ## Splitting neurons
 #
-# Net2Net (2016) copies instead: a unit and its twin compute the same, and share the old outgoing weight.
-# Unit 0 of a two-layer network becomes units 0 and 3.
+# Net2Net (2016) copies instead: a unit and its twin compute the same, and share the old outgoing weight. Unit 0 of a
+# two-layer network becomes units 0 and 3. (The package copies units in turn, beginning with unit 0. *fixed* below: this
+# side keeps its size, here one output.)
 
 # %% tags=["nbval-check-output"]
 first = torch.tensor([[1.0, -1.0], [0.5, 2.0], [-1.0, 1.0]])  # 2 inputs -> 3 units
@@ -395,11 +396,11 @@ show(figure, "Held-out loss over iterations, one line per operator; shaded is th
 # corner lies behind that of lemon.) Where repeated blocks do well, a guess, not tested here: they work from the first
 # iteration, while silent ones must first be given a use.
 #
-# Shaded is the range of seeds. Be careful with the ranking: few iterations, one or two seeds, one growth step. Over
-# whole streams (study 2, `growclip study growers`; 09) plain inheriting, LEMON, stacking and Net2Net cannot be told
-# apart, and AKI has the lowest mean of the ways to inherit (behind PIM with a verdict): this brief ranking does not
-# carry over. The package's default is `corner`, for a reason that no curve here shows: the old model stays a corner of
-# the new one, as the search needs (10).
+# Shaded is the range of seeds. Be careful with the ranking: few iterations, one or two seeds, one growth step. Over a
+# whole stream of scenes (study 2, `growclip study growers`) none of plain inheriting, LEMON, stacking and Net2Net can
+# be told from inheriting with momentum (PIM, 09); AKI is behind it with a verdict. This brief ranking does not carry
+# over. The package's default is `corner`, for a reason that no curve here shows: the old model stays a corner of the
+# new one, as the search needs (10).
 
 # %%
 predictions.score()

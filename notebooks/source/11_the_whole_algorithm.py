@@ -276,7 +276,8 @@ show(lesson_11.draw_jumps(played, by_seed), alt)
 # %% [markdown]
 # **Takeaway:** the jump has three parts: what the new pairs change, what inheriting changes (the new words), and what
 # the search's brief training adds. Growing itself, more blocks and heads, changes nothing at that moment. What fresh
-# embeddings do is luck: the dots are other seeds, and the printed line says how many of them our own bar exceeds.
+# embeddings do is luck: the dots are other seeds. With most of them inheriting *lowers* the loss a little, and our own
+# bar is above nearly all or all of them (see the printed line): do not read it as typical.
 #
 # ## Is it what the package does?
 #

@@ -1,10 +1,10 @@
 # %% [markdown]
 # # 14 · How do I use, share and load a model?
 #
-# **You will learn** what a checkpoint is made of, why it is loaded strictly, how to classify and find
-# pictures with it, what its embeddings are worth to a linear probe, and how it goes to the Hub.
-# **Read before:** 03, 04. **Takes** 35 minutes to work through, {measured}. **Of the paper:** nothing
-# of its own; it is what one does with a grown model.
+# **You will learn** what a checkpoint is made of, what happens when a file does not fit, how to classify and find
+# pictures with it, what its embeddings are worth to a linear probe, and how it goes to the Hub. **Read before:** 03,
+# 04. **Takes** 35 minutes to work through, {measured}. **Of the paper:** nothing of its own; it is what one does with a
+# grown model.
 #
 # The model here is the shipped one, of the last growth step on drawn scenes.
 
@@ -221,8 +221,8 @@ for row, query in enumerate(queries):
 #
 # ### Predict
 #
-# On shapes, the linear probe overtakes zero-shot with **a** 24 labelled pictures (two per class on average), **b**
-# more than 24 and at most 480, **c** more, or never.
+# On shapes, the linear probe's mean gets ahead of zero-shot with **a** 24 labelled pictures (two per class on average),
+# **b** more than 24 and at most 480, **c** more, or never.
 
 # %%
 guess = None
@@ -271,9 +271,9 @@ ahead = [
 predictions.reveal("probe", "c" if not ahead or ahead[0] > 480 else "a" if ahead[0] == 24 else "b")
 
 # %% [markdown]
-# **Takeaway:** with few labels the sentences are ahead, and they are free. With many, a linear probe is: the
-# picture's vector holds more than the sentences get out of it. Raw pixels, the same neighbours without the
-# model, show what the encoder adds.
+# **Takeaway:** with few labels the sentences are ahead, and they are free. With many, a linear probe is: the picture's
+# vector holds more than the sentences get out of it. Raw pixels, the same neighbours without the model, show what the
+# encoder adds. (Bars: standard deviations over five draws of labelled pictures.)
 
 # %% [markdown]
 # ## A map

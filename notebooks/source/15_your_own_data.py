@@ -281,7 +281,7 @@ show(lesson_15.draw_throughput(seconds, shipped), alt)
 # Where no GPU row is in the tables, we claim nothing about GPUs.
 
 # %% [markdown]
-# ## More data, the same memory
+# ## A hundred times the data: how much memory?
 #
 # ### Predict
 #
