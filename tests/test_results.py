@@ -316,8 +316,8 @@ def test_what_is_told_of_equal_iterations_was_measured(told):
         own = half[half["method"] == "growclip"]
         others = (half[(half["method"] == name) & (half["view"] == "steps")] for name in sizes[1:3])
         halves.append([-paired(own, other, "zero_shot_mean").mean for other in others])
-    assert "first five seeds had these two differences at {:.1f} and {:.1f}".format(*halves[0]) in words
-    assert "at {:.1f} and {:.1f}. (Ten had been the aim.)".format(*halves[1]) in words
+    assert "behind the medium and the large one by {:.1f} and {:.1f}, both undecided;".format(*halves[0]) in words
+    assert "by {:.1f} and {:.1f}. (Ten had been the aim.)".format(*halves[1]) in words
     ahead = f"it is {d.mean:.1f} points ahead of the smallest (*{verdict}*), {behind}"
     assert ahead in told_words("README.md")
     scratch, verdict = told("scenes, study", "GrowCLIP - from scratch", "equal all iterations")
@@ -366,10 +366,10 @@ def test_what_is_told_of_cifar10_was_measured(told):
     steps = [np.mean([list(map(float, text.split())) for text in rows[rows["method"] == name]["steps_mean"]], axis=0)
              for name in ("growclip", "fixed small")]  # fmt: skip
     assert (steps[0] < steps[1]).all()
-    ahead = told("cifar10", "FLOPs since the last pairs")[0].found.mean
+    last, supported = told("cifar10", "FLOPs since the last pairs")
     at_all, how = told("cifar10", "equal all FLOPs")
-    behind = f"last step's FLOPs ends {ahead:.1f} points behind growing, with all FLOPs {-at_all.found.mean:.1f} ahead"
-    assert f"{behind} (*{how}*)" in words
+    ahead = f"last step's FLOPs by {last.found.mean:.1f} points (*{supported}*)"
+    assert f"{ahead}, and {-at_all.found.mean:.1f} behind it with all FLOPs (*{how}*)" in words
     others = table("growers.csv").query("data == 'cifar10'").groupby("method")["zero_shot_mean"].mean()
     ends = "ends at {:.3f}, plain inheriting at {:.3f}, random weights at every growth step at {:.3f}"
     assert ends.format(*others[["PIM", "plain inheriting", "random"]]) in words
@@ -558,6 +558,10 @@ def test_what_is_told_of_longer_searches_was_measured():
     assert "after training is {:.2f}, {:.2f} and {:.2f} in".format(*(np.mean(taus[share]) for share in shares)) in words
     every = np.concatenate(list(taus.values()))
     assert f"from {every.min():.2f} to {every.max():.2f} on single ones" in words
+    change = np.subtract(taus[0.3], taus[0.03])
+    low, high = scipy.stats.ttest_1samp(change, 0).confidence_interval()
+    assert f"it changes by {change.mean():.2f} ({low:.2f} to +{high:.2f}, a t interval)" in words
+    assert f"tau by {change.mean():.2f} (t interval {low:.2f} to +{high:.2f})" in words and high < 0.35
     assert "ends {:.3f}, {:.3f} and {:.3f} below".format(*(np.mean(leads[share]) for share in shares)) in words
     assert (min(ties[0.3]), max(ties[0.3]), min(ties[0.03]), max(ties[0.03])) == (7, 9, 2, 6)
     spent = rows.groupby("search_share")["train_flops"].mean() / 1e12
@@ -580,7 +584,28 @@ def test_what_is_told_of_a_shorter_warm_up_was_measured():
     )
     assert f"{told} {{:+.1f}}.".format(*ends) in words
     assert "growing was {:.1f} and {:.1f} points better on".format(*change["first"]["growclip"]) in words
+    wider, narrower = -(change["validation_mean"]["growclip"] - change["validation_mean"]["fixed small"])
+    assert f"became {wider:.1f} points wider and {-narrower:.1f} narrower" in words
+    assert f"made the gap to the smallest {wider:.1f} points wider and {-narrower:.1f} narrower" in words
+    cost = rows.pivot(index=["method", "seed"], columns="warmup", values="train_flops")
+    more = cost[10] / cost[50] - 1
+    assert more.xs(101, level="seed").abs().max() < 0.01 and "with it the smallest, spent 8 % more FLOPs" in words
+    assert (100 * more.xs(100, level="seed")).round().eq(8).all()
     assert set(rows["seed"]) == {100, 101}
+
+
+def test_what_is_told_of_a_space_without_a_floor_was_measured():
+    words, rows = told_words(), table("no_floor.csv")
+    grown, fixed = (rows[rows["method"] == name] for name in ("growclip", "fixed small"))
+    where = ["profile", "seed"]
+    assert grown[where].to_numpy().tolist() == [["study", 100], ["study", 101], ["online", 100]]
+    assert all(len(set(plan.split())) == 1 for plan in grown["plan"]) and "stay in all nine searches" in words
+    share = 100 * grown["search_flops"] / grown["train_flops"]
+    assert f"{share.min():.0f} to {share.max():.0f} % of the FLOPs for the searches" in words
+    both = grown.merge(fixed, on=where)
+    assert (both["train_flops_x"] / both["train_flops_y"] - 1).abs().max() < 0.01
+    gaps = 100 * (both["validation_mean_x"] - both["validation_mean_y"])
+    assert "at equal FLOPs {:+.1f}, {:+.1f} and {:+.1f} points of validation".format(*gaps) in words
 
 
 def test_what_is_told_of_emoji_was_measured(told):
@@ -610,9 +635,9 @@ def test_what_is_told_of_emoji_was_measured(told):
     known, verdict = told("emoji", "known concepts")
     assert f"by {-known.found.mean:.1f} points in the mean of the growth steps (*{verdict}*)" in words
     all_flops, verdict = told("emoji", "equal all FLOPs")
-    assert f"{-all_flops.found.mean:.1f} points ahead (*{verdict}*)" in words
-    last, verdict = told("emoji", "FLOPs since the last pairs")
-    assert f"those of the last step {last.found.mean:.1f} behind (*{verdict}*)" in words
+    last, supported = told("emoji", "FLOPs since the last pairs")
+    ahead = f"and {last.found.mean:.1f} ahead of it with those of the last step (*{supported}*)"
+    assert f"with all FLOPs by {-all_flops.found.mean:.1f} points (*{verdict}*), {ahead}" in words
 
 
 def test_what_is_told_of_the_choice_was_measured():
