@@ -413,9 +413,9 @@ for f, _, told in on_inheriting:
 # nothing beyond doubt: no dilemma shows here. Nothing was lost on earlier concepts: the new pairs bring old concepts
 # again, and accuracy on these rose. (It rose most where least was known before growing: after brief training, or where
 # a slow average lags.) Over a whole stream PIM is not told apart from plain inheriting (last lines above). What is
-# supported: inheriting beats fresh weights at every growth step; on emoji and CIFAR-10 it beats a model trained from
-# scratch with the last step's FLOPs alone; and PIM beats one other way to inherit, bert2BERT's. (With *all* FLOPs, from
-# scratch is not behind with any verdict, and on emoji and CIFAR-10 ahead: 13.)
+# supported: inheriting beats fresh weights at every growth step; it beats a model trained from scratch with the last
+# step's FLOPs alone, on all data where that was measured; and PIM beats one other way to inherit, bert2BERT's. (With
+# *all* FLOPs, from scratch is not behind with any verdict, and on emoji and CIFAR-10 ahead: 13.)
 #
 # The package's default is plain inheriting (m = 1): of what no study can tell apart, the simplest.
 
