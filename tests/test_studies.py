@@ -26,6 +26,7 @@ from growclip_lite.grow import Run
 from growclip_lite.growth_space import GrowthSpace
 from growclip_lite.peers import costs, follow, grow_once, iterations_for, train_fixed
 from growclip_lite.profiles import get_profile, typical_config
+from growclip_lite.search import unevenness
 from growclip_lite.studies import capacity, choice, claims, growers, growing, jobs, one_step, sharing
 from growclip_lite.studies import run as running
 from growclip_lite.studies.ceilings import ceilings, question, words_of
@@ -646,6 +647,24 @@ def test_rivals_of_growing_are_its_own_architectures_at_its_own_costs():
     assert found["from scratch", "flops"] == (plan[3], None, 1e10)
     assert found["from scratch", "last step"] == (plan[3], None, 4e9)
     assert found["from scratch", "steps"][:2] == (plan[3], 18)
+    assert all(found[rule, "flops"] == (rule, 1e10) for rule in growing.RULES)
+
+
+def test_growth_by_a_rule_takes_its_member_at_every_step(monkeypatch):
+    run = Run(tiny_stream(3), tiny_profile(growth_steps=3, budget_power=2.0), 0, Path())
+    monkeypatch.setattr(growing, "along", lambda run, plan, iterations, flops: (plan, iterations, flops))
+    for rule in growing.RULES:
+        plan, iterations, flops = growing.by_rule(run, rule, 5e9)
+        assert (plan[0], iterations, flops) == (run.profile.start, None, 5e9) and len(plan) == 3
+        for step in (2, 3):
+            ratio = run.samples(step) / run.samples(step - 1)
+            space = GrowthSpace.at_step(plan[step - 2], typical_config(run.profile), ratio, 2.0)
+            assert plan[step - 1] in space and len(space) > 1
+            widths = [sum(member.sizes[1::2]) for member in space.members]
+            if rule == "always most even":
+                assert unevenness(plan[step - 1]) == min(map(unevenness, space.members))
+            if rule == "always widest":
+                assert sum(plan[step - 1].sizes[1::2]) == max(widths)
 
 
 def test_a_grown_row_counts_its_searches(tmp_path):

@@ -21,6 +21,7 @@ from growclip_lite.data.load import BUILT_IN
 from growclip_lite.profiles import PROFILES
 from growclip_lite.studies.choice import last_step, search_against_training, with_leads
 from growclip_lite.studies.growers import SHORT, grown_beside
+from growclip_lite.studies.growing import RULES
 from growclip_lite.studies.statistics import FEWEST_SEEDS, TOO_FEW, Difference, difference, holm, paired, verdict
 from growclip_lite.table import SETTING, TIMETABLE, first_setting, measured_at, rows_of, steps_of
 
@@ -201,6 +202,18 @@ def on_growers(folder: Path) -> Iterator[Finding]:
             yield from at_equal_flops(grown, own, rival, setting, again, headline=False)
 
 
+def on_rules(folder: Path) -> Iterator[Finding]:
+    """C2: growing with searches against growing by a fixed rule along the whole stream, at equal FLOPs."""
+    for setting in settings(folder, "growth"):
+        grown, rows = grown_at(folder, setting), read(folder, "growth", view="flops", **setting)
+        for name in RULES:
+            if len(part := rows[rows["method"] == name]):
+                what, found = f"GrowCLIP - {name}, whole stream", paired(grown, part, ZERO_SHOT)
+                yield Finding(
+                    "C2", place(setting), what, "FLOPs", found, growth_command(folder, setting), headline=True
+                )
+
+
 def on_search(folder: Path) -> Iterator[Finding]:
     """C2: the choice against other members, how the search ranks them, and whether the choice follows the data."""
     rows = read(folder, "choice")
@@ -330,7 +343,17 @@ Judged = tuple[Finding, float, str]  # with the corrected p-value and the verdic
 
 def findings(folder: Path) -> list[Finding]:
     """All that have a seed in common, claim by claim."""
-    sources = (on_fixed, on_scratch, on_growers, on_search, on_sharing, on_dimensions, on_momentum, on_continual)
+    sources = (
+        on_fixed,
+        on_scratch,
+        on_growers,
+        on_search,
+        on_rules,
+        on_sharing,
+        on_dimensions,
+        on_momentum,
+        on_continual,
+    )
     found = (finding for source in sources for finding in source(folder) if finding.found.seeds)
     return sorted(found, key=lambda finding: finding.claim)
 
