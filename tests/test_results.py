@@ -225,7 +225,7 @@ def test_readmes_words_on_growing_are_those_of_the_findings(told):
     words = told_words("README.md")
     settings = ("scenes, study", "scenes, online", "emoji", "cifar10")  # in the order of the text
     found = [told(where, "best fixed", ", zero-shot") for where in settings]
-    assert [verdict for _, verdict in found] == ["contradicted", "contradicted", "undecided", "contradicted"]
+    assert [verdict for _, verdict in found] == ["contradicted", "undecided", "undecided", "contradicted"]
     names = [finding.what.partition("(")[2].partition(")")[0] for finding, _ in found]
     assert (
         names == ["medium", "small", "small", "small"]
@@ -256,9 +256,13 @@ def test_what_is_told_of_growing_on_the_way_was_measured(told):
     ends = (
         f"on ten seeds, it ends {large:.1f} points above the large one (*supported*), {medium:.1f} above the medium one"
     )
-    ends = f"{ends} (*undecided*) and {-small:.1f} below the smallest (*contradicted*)"
+    (corrected,) = [
+        p for f, p, _ in claims.judged(ROOT / "results")
+        if f.data.startswith("scenes, online") and f.what == "GrowCLIP - best fixed (small), zero-shot"
+    ]  # fmt: skip
+    ends = f"{ends} (*undecided*) and {-small:.1f} below the smallest (*undecided*, corrected p {corrected:.3f})"
     assert ends in words and leads == ["supported", 10]
-    assert [verdict for _, verdict in found[1:]] == ["undecided", "contradicted"]
+    assert [verdict for _, verdict in found[1:]] == ["undecided", "undecided"]
     scratch, undecided = told("scenes, online", "equal all FLOPs")
     assert f"growing is {scratch.found.mean:.1f} points ahead of it, *{undecided}*)" in words
     scratch, undecided = told("scenes, study", "GrowCLIP - from scratch", "equal all FLOPs")
@@ -832,9 +836,7 @@ def test_what_is_told_of_other_machines_was_measured():
     amd = rows["machine"].fillna("Intel").str.startswith("AMD")
     study2 = rows.index.get_level_values(0) == "growers"
     scenes = (rows["data"] == "scenes") & (rows["profile"] == np.where(study2, "online", "study"))
-    later = ((rows["data"] == "emoji") | scenes) & (rows["seed"] > 4) | (rows["profile"] == "laptop") & (
-        rows["seed"] > 0
-    )
+    later = ((rows["data"] == "emoji") | scenes) & (rows["seed"] > 4) | (rows["profile"] == "laptop")
     assert (amd == later).all()  # so what is paired comes from one machine
     again = others[others["method"] == "growclip"].set_index("seed")["plan"]
     before = fixed.query("profile == 'online' and method == 'growclip'").set_index("seed")["plan"][again.index]
@@ -901,7 +903,7 @@ def test_the_smallest_architecture_is_level_at_the_budget_of_the_studies(told):
     grown = scenes.query("method == 'growclip'").groupby("profile")["train_flops"]
     spent = {profile: flops / 1e12 for profile, flops in grown}
     assert spent["study"].between(7, 8).all() and spent["online"].between(13, 14).all()
-    assert spent["laptop"].min() > 3 * spent["online"].max()
+    assert round(spent["laptop"].mean()) == 44 and round(spent["laptop"].mean() / spent["online"].mean()) == 3
     fixed = scenes.query("profile == 'study' and view == 'flops'").groupby("method")["zero_shot_mean"].mean()
     words = told_words()
     own = scenes.query("profile == 'study' and method == 'growclip'")["zero_shot_mean"].mean()
@@ -917,21 +919,25 @@ def test_the_smallest_architecture_is_level_at_the_budget_of_the_studies(told):
         for name in ("growclip", "fixed small")
     ]
     gap = (known[0] - known[1]).mean(axis=0)
-    assert (
-        set(laptop["method"]) == {"growclip", "fixed small"} and "of the fixed ones only the smallest so far" in words
-    )
     assert (gap[:3] > 0).all() and gap[3] < 0 and "ahead until the third of four growth steps" in words
     (end, *v), (recall, *w), (way, *x) = (
         told("scenes, laptop", name) for name in (", zero-shot", "image-to-text", "known concepts")
     )
-    assert v == w == x == ["undecided"] and end.found.seeds == 5
-    behind = "ends {:.1f} points behind it ({:+.1f} to {:+.1f}, *undecided*), and {:.1f} in R@1 ({:+.1f} to {:+.1f},"
-    intervals = [(-f.found.mean, f.found.low, f.found.high) for f in (end, recall)]
-    assert behind.format(*intervals[0], *intervals[1]) in words
+    assert v == w == x == ["undecided"] and end.found.seeds == 5 and "best fixed (small)" in end.what
+    behind = "ends {:.1f} points behind the smallest ({:+.1f} to {:+.1f}, *undecided*), which is the best of the three"
+    (lost, *ends), (lost_recall, *ends_recall) = ((-f.found.mean, f.found.low, f.found.high) for f in (end, recall))
+    assert behind.format(lost, *ends) in words
+    assert "{:.1f} in R@1 ({:+.1f} to {:+.1f}, *undecided*)".format(lost_recall, *ends_recall) in words
+    (medium, *y), (large, *z) = (told("scenes, laptop", f"fixed {size}, zero-shot") for size in ("medium", "large"))
+    assert y == z == ["undecided"] and "both *undecided* after Holm. On the concepts known by then" in words
+    leads = "{:.1f} ahead of the medium one ({:+.1f} to {:+.1f}) and {:.1f} ahead of the large one ({:+.1f} to {:+.1f})"
+    assert leads.format(*(x for f in (medium, large) for x in (f.found.mean, f.found.low, f.found.high))) in words
     mean = f"by {way.found.mean:.1f} points ({way.found.low:+.1f} to {way.found.high:+.1f}; p {way.found.p:.3f}"
     assert mean in words
-    short = f"ends {-end.found.mean:.1f} points behind it, and is {way.found.mean:.1f} ahead on the way"
-    assert short in told_words("README.md")
+    readme = told_words("README.md")
+    assert f"ends {lost:.1f} points behind the smallest, again the best of the three" in readme
+    assert f"and is {way.found.mean:.1f} ahead of it on the way" in readme
+    assert f"{medium.found.mean:.1f} and {large.found.mean:.1f} ahead in the end (all *undecided*)" in readme
 
 
 def test_what_is_told_of_runs_without_the_rule_for_ties_was_measured():

@@ -3,6 +3,7 @@ Everything is computed from the rows."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,8 +95,8 @@ RIVALS = {  # the row's name: how the comparison is called, and what it holds eq
 
 
 def rivals_table(folder: Path) -> str:
-    """Growing against its rivals of study 1 in zero-shot accuracy, a column for every setting in which these were
-    measured on enough seeds (those from scratch come last)."""
+    """Growing against its rivals of study 1 in zero-shot accuracy, a column for every setting in which all three fixed
+    ones were measured on enough seeds."""
     # C7 compares the same rivals in R@1; C5 has what the last FLOPs alone bring.
     found = [one for one in judged(folder) if one[0].claim in ("C5", "C6") and one[2] != TOO_FEW]
 
@@ -106,7 +107,9 @@ def rivals_table(folder: Path) -> str:
         ]  # fmt: skip
         return " ".join(told) or "-"
 
-    places = {f.data: f"{f.data} ({f.found.seeds} seeds)" for f, *_ in found if f.equal == "all FLOPs"}
+    fixed = [f for f, *_ in found if f.equal == "FLOPs" and "fixed" in f.what]
+    sizes = Counter(f.data for f in fixed)
+    places = {f.data: f"{f.data} ({f.found.seeds} seeds)" for f in fixed if sizes[f.data] == 3}
     lines = [[name, *(cell(where, *rival) for where in places)] for name, rival in RIVALS.items()]
     return markdown_table(" | ".join(["GrowCLIP minus", *places.values()]), lines)
 
