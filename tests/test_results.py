@@ -913,6 +913,12 @@ def test_the_smallest_architecture_is_level_at_the_budget_of_the_studies(told):
     )
     assert f"{places} one and {{:.1f}} below the large one (all *contradicted*)".format(*gaps) in words
     assert f"ends {100 * (fixed['fixed medium'] - fixed['fixed large']):.1f} points behind the medium one." in words
+    epochs = scenes.query("profile == 'study' and view in ['all', 'flops']")
+    both = [epochs[epochs["method"] == name] for name in ("growclip", "fixed large")]
+    batches = [steps_of(part, "steps_iterations").sum(1).mean() for part in both]
+    assert "it sees no more batches ({:.0f} against {:.0f})".format(*batches) in told_words("README.md")
+    assert "sees no more batches than it ({:.0f} against {:.0f})".format(*batches) in words
+    assert (np.subtract(*(steps_of(part, "steps_known").mean(0) for part in both)) < 0).all()
     laptop = scenes.query("profile == 'laptop'")
     known = [
         steps_of(laptop[laptop["method"] == name].sort_values("seed"), "steps_known")
@@ -921,7 +927,7 @@ def test_the_smallest_architecture_is_level_at_the_budget_of_the_studies(told):
     gap = (known[0] - known[1]).mean(axis=0)
     assert (gap[:3] > 0).all() and gap[3] < 0 and "ahead until the third of four growth steps" in words
     (end, *v), (recall, *w), (way, *x) = (
-        told("scenes, laptop", name) for name in (", zero-shot", "image-to-text", "known concepts")
+        told("scenes, laptop", "best fixed", name) for name in (", zero-shot", "image-to-text", "known concepts")
     )
     assert v == w == x == ["undecided"] and end.found.seeds == 5 and "best fixed (small)" in end.what
     behind = "ends {:.1f} points behind the smallest ({:+.1f} to {:+.1f}, *undecided*), which is the best of the three"
