@@ -959,6 +959,11 @@ def test_the_smallest_architecture_is_level_at_the_budget_of_the_studies(told):
     (end, *v), (recall, *w), (way, *x) = (
         told("scenes, laptop", "best fixed", name) for name in (", zero-shot", "image-to-text", "known concepts")
     )
+    sizes = [laptop[laptop["method"] == name] for name in ("growclip", "fixed small", "fixed medium", "fixed large")]
+    own, *others = (steps_of(part, "steps_known").mean(0)[1:3] for part in sizes)
+    spent, *more = (steps_of(part, "steps_flops").cumsum(1).mean(0)[1:3] for part in sizes)
+    assert (own > np.max(others, axis=0)).all() and (spent < np.min(more, axis=0)).all()
+    assert "after the second and the third its mean is above those of all three, with fewer FLOPs by then" in words
     assert v == w == x == ["undecided"] and end.found.seeds == 5 and "best fixed (small)" in end.what
     behind = "ends {:.1f} points behind the smallest ({:+.1f} to {:+.1f}, *undecided*), which is the best of the three"
     (lost, *ends), (lost_recall, *ends_recall) = ((-f.found.mean, f.found.low, f.found.high) for f in (end, recall))

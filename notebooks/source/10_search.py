@@ -532,9 +532,10 @@ lesson_10.check_choose(choose)
 # 5. Measured over all sizes, the ranking runs against training (tau about -0.3): in the supernet added units raise
 #    the loss, trained alone they mostly lower it. Why is our guess. Among the members of one space it is undecided.
 #
-# **Not shown:** that searching beats even growth or a random member. In study 6 (`growclip study choice`) it was
-# not ahead of either. Where new pairs are hard on text, the member of the lowest loss always grows text; the rule
-# for ties mostly takes one that grows the image side.
+# **Not shown:** that searching beats even growth or a random member. In study 6 (`growclip study choice`), one growth
+# step, it was not ahead of either; along whole streams (study 1, five seeds) it is ahead of always growing the widest
+# way with a verdict, but not of these two. Where new pairs are hard on text, the member of the lowest loss always grows
+# text; the rule for ties mostly takes one that grows the image side.
 #
 # **Recall:** Why would a longer training of the supernet help, and why is it not simply done?
 # <details><summary>Answer</summary>

@@ -274,11 +274,12 @@ lesson_13.print_groups([one for one in found if one[2] == "contradicted"])
 # %% [markdown]
 # Under C1, C6 and C7 a rival did better on these seeds. `results/README.md` discusses why: how FLOPs are shared out
 # among the steps, fewer batches for larger networks, what searches cost. No single cause explains all of it: rivals of
-# the same size (from scratch, or without a search) are on the list, too. Under C2 the member of the lowest loss grows
-# the side on which the data are hard, but the rule for ties then takes a more even one, which mostly grows the other
-# side. Under C3 it depends on the score: one shared block raises R@1 (*supported*) and lowers zero-shot accuracy. (C4
-# is our question; being contradicted there speaks for growing in balance.) The main comparisons once more, and how to
-# measure them; `results/comparisons.md` has the others, too:
+# the same size (from scratch, or without a search) are on the list, too. On C2, the member of the lowest loss grows the
+# side on which the data are hard (*supported*), but the rule for ties then takes a more even one, which mostly grows
+# the other side; and growing with searches is ahead of always growing the widest way (*supported*), but not of always
+# the most even. Under C3 it depends on the score: one shared block raises R@1 (*supported*) and lowers zero-shot
+# accuracy. (C4 is our question; being contradicted there speaks for growing in balance.) The main comparisons once
+# more, and how to measure them; `results/comparisons.md` has the others, too:
 
 # %%
 display(Markdown(claim_tables.claim_table(results)))
