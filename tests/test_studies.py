@@ -85,7 +85,7 @@ def tiny_world(tmp_path, monkeypatch):
 def test_a_study_writes_a_row_per_job_and_computes_none_twice(tiny_world, tmp_path, monkeypatch):
     path = run_study("growth", tiny_world, tmp_path / "results", workers=1)
     rows = pd.read_csv(path)
-    assert len(rows) == 2 * 10 and not rows.duplicated(["seed", "method", "view"]).any()
+    assert len(rows) == 2 * 13 and not rows.duplicated(["seed", "method", "view"]).any()
     assert {"commit", "versions", "profile", "zero_shot_mean", "i2t_r1", "train_flops", "seconds"} <= set(rows)
     assert rows["versions"].str.contains("threads 1, precision (?:float32|bfloat16)", regex=True).all()
     before = path.read_text()
