@@ -171,9 +171,13 @@ def continual_table(folder: Path) -> str:
 
 
 def main_table(folder: Path) -> str:
-    """The main job at profile laptop, and its final architecture from scratch with the last growth step's budget."""
+    """The main job at profile laptop, and its final architecture from scratch with all pairs and the FLOPs since the
+    last of them had come: where study 1 has them, its rows, else older ones."""
     lines = []
-    every = read(folder, "main")
+    study = read(folder, "growth", profile="laptop")
+    if len(study):
+        study = study[(study["method"] == "growclip") | (study["view"] == "last step")]
+    every = pd.concat([study, read(folder, "main")])
     for (data, iterations), rows in every.groupby(["data", "iterations"], sort=False) if len(every) else []:
         grown, scratch = (rows[rows["method"] == method] for method in ("growclip", "from scratch"))
         gain = paired(grown, scratch, ZERO_SHOT)
