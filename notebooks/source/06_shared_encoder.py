@@ -7,8 +7,8 @@
 # cross-modal fusion.
 #
 # Two encoders that never meet until the loss: that is CLIP. GrowCLIP has a shared encoder; the abstract does not say
-# how it is built. Our reading: the last blocks have the same weights for both modalities, each in its own pass. It
-# sounds like fusion. We measure what it is.
+# how it is built. Our reading: the last blocks serve both modalities, each in its own pass. It sounds like fusion. We
+# measure it.
 
 # %% tags=["parameters"]
 profile = "laptop"
