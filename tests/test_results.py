@@ -1,6 +1,7 @@
 """The committed tables, and what README says of them."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,12 @@ def table(name: str) -> pd.DataFrame:
 def told_words(path: str = "results/*.md") -> str:
     """What pages say, without their line breaks."""
     return " ".join(word for page in sorted(ROOT.glob(path)) for word in page.read_text(encoding="utf-8").split())
+
+
+@cache
+def judged() -> list[claims.Judged]:
+    """What the shipped tables say; computed once."""
+    return claims.judged(ROOT / "results")
 
 
 def block(path: str, name: str) -> str:
@@ -184,7 +191,7 @@ def test_what_is_told_of_the_late_search_was_measured():
 @pytest.fixture(scope="module")
 def told():
     """`told(data, *words)`: the one finding on these data with these words, and its verdict."""
-    found = claims.judged(ROOT / "results")
+    found = judged()
 
     def one(data: str, *words: str) -> tuple[claims.Finding, str]:
         texts = {f"{f.data}: {f.what}, equal {f.equal}": (f, verdict) for f, _, verdict in found}
@@ -195,7 +202,7 @@ def told():
 
 
 def test_what_is_told_of_an_exact_test_was_computed(monkeypatch):
-    before = claims.judged(ROOT / "results")
+    before = judged()
     t_test = statistics.ttest_1samp
 
     def exact(values: np.ndarray, mean: float):
@@ -241,7 +248,7 @@ def test_readmes_words_on_growing_are_those_of_the_findings(told):
     }
     assert told("scenes, online", "best other grower", "zero-shot")[1] == "undecided"
     for claim in ("C1", "C6", "C7"):  # the first of the main comparisons
-        first = next(f for f, *_ in claims.judged(ROOT / "results") if f.claim == claim and f.headline)
+        first = next(f for f, *_ in judged() if f.claim == claim and f.headline)
         assert first.data == "scenes, online, equal steps"
 
 
@@ -258,7 +265,7 @@ def test_what_is_told_of_growing_on_the_way_was_measured(told):
         f"on ten seeds, it ends {large:.1f} points above the large one (*supported*), {medium:.1f} above the medium one"
     )
     (corrected,) = [
-        p for f, p, _ in claims.judged(ROOT / "results")
+        p for f, p, _ in judged()
         if f.data.startswith("scenes, online") and f.what == "GrowCLIP - best fixed (small), zero-shot"
     ]  # fmt: skip
     ends = f"{ends} (*undecided*) and {-small:.1f} below the smallest (*undecided*, corrected p {corrected:.3f})"
@@ -271,7 +278,7 @@ def test_what_is_told_of_growing_on_the_way_was_measured(told):
     recall, lost = (told("scenes, online", f"{rival}, image-to-text") for rival in ("fixed large", "fixed (small)"))
     told_recall = f"{recall[0].found.mean:.1f} points ahead of the large one (*{recall[1]}*)"
     assert f"in R@1 it is {told_recall} and {-lost[0].found.mean:.1f} behind the smallest (*{lost[1]}*)." in words
-    ahead = [f for f, _, verdict in claims.judged(ROOT / "results") if verdict == "supported" and "fixed" in f.what]
+    ahead = [f for f, _, verdict in judged() if verdict == "supported" and "fixed" in f.what]
     ahead = [f for f in ahead if f.what.startswith("GrowCLIP - ") and f.equal.startswith("FLOPs")]
     assert {f.what.split(",")[0] for f in ahead} == {"GrowCLIP - fixed large"} and "the only fixed arch" in words
     assert all("online" in f.data for f in ahead)
@@ -708,7 +715,7 @@ def test_what_is_told_of_the_hard_streams_was_measured(told):
     readme = told_words("README.md")
     assert f"than where they are hard on pictures (*{in_lowest}*)" in readme and in_lowest == "supported"
     assert f"grows text less there (*{in_choice}*, corrected p 0.053)" in readme and in_choice == "undecided"
-    corrected = [p for f, p, _ in claims.judged(ROOT / "results") if f == chosen]
+    corrected = [p for f, p, _ in judged() if f == chosen]
     assert [round(p, 3) for p in corrected] == [0.053]
     on_image = difference(100 * leads["hard-image"])
     neither = f"neither ({on_image.mean:+.0f} percent, {on_image.low:+.0f} to {on_image.high:+.0f})"

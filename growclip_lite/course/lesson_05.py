@@ -23,9 +23,10 @@ from growclip_lite.grow import Run
 from growclip_lite.peers import train_fixed
 from growclip_lite.plots import GREY
 from growclip_lite.profiles import Profile, typical_config
-from growclip_lite.studies.claims import Finding, place
+from growclip_lite.studies.claims import Finding
 from growclip_lite.studies.drawing import centre, forest
 from growclip_lite.studies.figures import FIXED
+from growclip_lite.studies.settings import place
 from growclip_lite.table import steps_of
 
 TERA = 1e12

@@ -17,9 +17,10 @@ from growclip_lite.evaluate import forgetting
 from growclip_lite.plots import GREY
 from growclip_lite.profiles import get_profile
 from growclip_lite.studies import drawing, figures
-from growclip_lite.studies.claims import VERDICTS, Judged, place, read, settings
+from growclip_lite.studies.claims import VERDICTS, Judged
 from growclip_lite.studies.jobs import Grid, run_jobs
 from growclip_lite.studies.run import all_jobs
+from growclip_lite.studies.settings import place, read, settings
 from growclip_lite.studies.statistics import Difference, difference, verdict
 from growclip_lite.table import SETTING, rows_of
 

@@ -17,12 +17,9 @@ from growclip_lite.studies.claims import (
     VERDICTS,
     ZERO_SHOT,
     Judged,
-    grown_at,
     judged,
-    place,
-    read,
-    settings,
 )
+from growclip_lite.studies.settings import grown_at, place, read, settings
 from growclip_lite.studies.statistics import TOO_FEW, paired
 from growclip_lite.table import steps_of
 

@@ -17,13 +17,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau
 
-from growclip_lite.data.load import BUILT_IN
-from growclip_lite.profiles import PROFILES
 from growclip_lite.studies.choice import last_step, search_against_training, with_leads
 from growclip_lite.studies.growers import SHORT, grown_beside
 from growclip_lite.studies.growing import RULES
+from growclip_lite.studies.settings import command, grown_at, growth_command, place, read, read_first, settings
 from growclip_lite.studies.statistics import FEWEST_SEEDS, TOO_FEW, Difference, difference, holm, paired, verdict
-from growclip_lite.table import SETTING, TIMETABLE, first_setting, measured_at, rows_of, steps_of
+from growclip_lite.table import TIMETABLE, first_setting, measured_at, steps_of
 
 # What the paper's abstract reports.
 REPORTED = {
@@ -57,16 +56,6 @@ class Finding:
     in_points: bool = True
 
 
-def read(folder: Path, study: str, **key: object) -> pd.DataFrame:
-    """The rows of a study with these values; an empty table where there are none."""
-    return rows_of(folder / f"{study}.csv", key)
-
-
-def read_first(folder: Path, study: str) -> pd.DataFrame:
-    """The rows of a study at the data, profile and timetable of its first row."""
-    return first_setting(read(folder, study))
-
-
 def best_first(rows: pd.DataFrame, by: str) -> list[tuple[object, pd.DataFrame]]:
     """The values of column `by` with their rows, that with the highest mean validation accuracy over seeds first."""
     parts = rows.groupby(by, sort=False) if len(rows) else []
@@ -91,52 +80,10 @@ def best_elsewhere(rows: pd.DataFrame, by: str) -> tuple[str, pd.DataFrame]:
     return ", ".join(str(name).replace("_", " ") for name in sorted(chosen[by].unique())), chosen
 
 
-def settings(folder: Path, study: str) -> list[dict[str, object]]:
-    """Every data, profile and timetable that the study has rows of."""
-    rows = read(folder, study)
-    return rows[SETTING].drop_duplicates().to_dict("records") if len(rows) else []
-
-
-def is_own(setting: dict[str, object], name: str) -> bool:
-    """Whether it has the value that its profile sets."""
-    profile = PROFILES.get(setting["profile"])
-    return profile is not None and getattr(profile, name) == setting[name]
-
-
 def along_the_way(one: pd.DataFrame, other: pd.DataFrame) -> Difference:
     """`one` minus `other` in accuracy on the concepts known by then, mean over the growth steps."""
     means = [rows.assign(known=steps_of(rows, "steps_known").mean(1)) for rows in (one, other)]
     return paired(*means, "known")
-
-
-def place(setting: dict[str, object]) -> str:
-    """Where something was measured, in words; iterations are told where they are not the profile's own."""
-    power, iterations = setting["share_power"], setting["iterations"]
-    share = {0: "equal steps", 1: "equal epochs"}.get(power, f"steps by pairs ^ {power:g}")
-    told = "" if is_own(setting, "iterations") else f" with {iterations:,} iterations"
-    return f"{setting['data']}, {setting['profile']}{told}, {share}"
-
-
-def command(study: str, setting: dict[str, object], short: bool = False) -> str:
-    """What measures such rows of a study. Tables know a folder by its name alone: kept in `data/`, it is found."""
-    data, profile = setting["data"], setting["profile"]
-    options = {
-        "data": None if data == "scenes" else data if data in BUILT_IN else f"data/{data}",
-        "profile": None if profile == "study" else profile,
-        "iterations": None if is_own(setting, "iterations") else setting["iterations"],
-        "share-power": None if is_own(setting, "share_power") else f"{setting['share_power']:g}",
-    }
-    given = [f"--{name} {value}" for name, value in options.items() if value is not None]
-    return " ".join(["growclip study", study, *given, *(["--short"] if short else [])])
-
-
-def growth_command(folder: Path, setting: dict[str, object]) -> str:
-    """That of study 1; its short form has no view at equal iterations."""
-    return command("growth", setting, short=read(folder, "growth", view="steps", **setting).empty)
-
-
-def grown_at(folder: Path, setting: dict[str, object]) -> pd.DataFrame:
-    return read(folder, "growth", method="growclip", **setting)
 
 
 def at_equal_flops(
@@ -205,13 +152,12 @@ def on_growers(folder: Path) -> Iterator[Finding]:
 def on_rules(folder: Path) -> Iterator[Finding]:
     """C2: growing with searches against growing by a fixed rule along the whole stream, at equal FLOPs."""
     for setting in settings(folder, "growth"):
-        grown, rows = grown_at(folder, setting), read(folder, "growth", view="flops", **setting)
-        for name in RULES:
-            if len(part := rows[rows["method"] == name]):
-                what, found = f"GrowCLIP - {name}, whole stream", paired(grown, part, ZERO_SHOT)
-                yield Finding(
-                    "C2", place(setting), what, "FLOPs", found, growth_command(folder, setting), headline=True
-                )
+        where, again, grown = place(setting), growth_command(folder, setting), grown_at(folder, setting)
+        for rule in RULES:
+            part = read(folder, "growth", method=rule, view="flops", **setting)
+            if len(part):
+                what, found = f"GrowCLIP - {rule}, whole stream", paired(grown, part, ZERO_SHOT)
+                yield Finding("C2", where, what, "FLOPs", found, again, headline=True)
 
 
 def on_search(folder: Path) -> Iterator[Finding]:
@@ -344,16 +290,8 @@ Judged = tuple[Finding, float, str]  # with the corrected p-value and the verdic
 def findings(folder: Path) -> list[Finding]:
     """All that have a seed in common, claim by claim."""
     sources = (
-        on_fixed,
-        on_scratch,
-        on_growers,
-        on_search,
-        on_rules,
-        on_sharing,
-        on_dimensions,
-        on_momentum,
-        on_continual,
-    )
+        on_fixed, on_scratch, on_growers, on_search, on_rules, on_sharing, on_dimensions, on_momentum, on_continual,
+    )  # fmt: skip
     found = (finding for source in sources for finding in source(folder) if finding.found.seeds)
     return sorted(found, key=lambda finding: finding.claim)
 

@@ -13,10 +13,11 @@ from matplotlib import colormaps
 from growclip_lite.architecture import HEAD_SIZE
 from growclip_lite.plots import GREY, PALETTE, subplots
 from growclip_lite.studies.choice import last_step, search_against_training, with_leads
-from growclip_lite.studies.claims import SHARED_CAPTIONS, place
+from growclip_lite.studies.claims import SHARED_CAPTIONS
 from growclip_lite.studies.drawing import centre, forest, line, tidy, write
 from growclip_lite.studies.growers import GROWERS, grown_beside
 from growclip_lite.studies.measures import read_plan
+from growclip_lite.studies.settings import place
 from growclip_lite.studies.statistics import paired
 from growclip_lite.table import SETTING, TIMETABLE, first_setting, measured_at, steps_of
 from growclip_lite.train import RECORD_EVERY
